@@ -2,15 +2,13 @@
 //! rings of the daemon, with the least that an initiator can work with: requests are
 //! turned into replies in place, and no data is touched.
 
-mod corrupting;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use xblade_link::{Facts, Mode, Program};
 use xblade_ring::{BATCH, Frame, Lane, Rings, TxFull, XskRings};
-use xblade_wire::aoe::{Command, Header};
+use xblade_wire::aoe::Header;
 use xblade_wire::ether::Mac;
 use xblade_wire::identify::{Identity, Names, Text};
 use xblade_wire::query::{self, Advert};
@@ -20,6 +18,10 @@ use crate::aoe::{Address, DATA_AT, Opcode, SECTOR};
 use crate::args::EchoArgs;
 use crate::{cores, port, signals};
 
+/// Entries of the rx and tx rings.
+const RING: u32 = 512;
+/// The size of the export in sectors: 1 GiB.
+const SECTORS: u64 = 1 << 21;
 /// How long to poll for requests before sleeping, as in the daemon.
 const SPIN: Duration = Duration::from_micros(50);
 /// Maximum sleep, and so the maximum delay of an interrupt.
@@ -30,10 +32,9 @@ pub fn run(args: &EchoArgs) -> Result<()> {
     let stop = signals::on_interrupt()?;
     cores::pin(args.cpu)?;
     let facts = Facts::read(&args.interface)?;
-    if let Some(lie) = args.lie {
-        return corrupting::run(&Echo::new(args, &facts), &facts, lie, &stop);
-    }
-    let (mut lane, program) = open(&facts, args.ring)?;
+    let mut lane = port::lane(&facts, 0, RING)?;
+    let mut program = Program::attach(&facts, Mode::Auto, &[])?;
+    program.register(0, &lane.fd().context("the lane has no socket")?)?;
     let echo = Echo::new(args, &facts);
     eprintln!(
         "echo at {} on {}: {} sectors a frame, XDP in {} mode",
@@ -43,13 +44,6 @@ pub fn run(args: &EchoArgs) -> Result<()> {
         program.mode()
     );
     echo.serve(&mut lane, args.spin, &stop)
-}
-
-fn open(facts: &Facts, ring: u32) -> Result<(Lane<XskRings>, Program)> {
-    let lane = port::lane(facts, 0, ring)?;
-    let mut program = Program::attach(facts, Mode::Auto, &[])?;
-    program.register(0, &lane.fd().context("the lane has no socket")?)?;
-    Ok((lane, program))
 }
 
 /// The target that answers, and what it advertises.
@@ -62,23 +56,21 @@ struct Echo {
 
 impl Echo {
     fn new(args: &EchoArgs, facts: &Facts) -> Self {
-        let names = Names {
-            serial: Text::new("echo"),
-            firmware: Text::new(""),
-            model: Text::new("xblade-bench echo"),
-        };
-        let most = xblade_target::shelf::sectors_per_frame(facts.mtu);
         Self {
             own: Mac(facts.mac),
             address: args.export,
             advert: Advert {
                 buffer_count: args.buffer_count,
                 firmware: 0,
-                sectors_per_frame: args.sectors.unwrap_or(most).min(most),
+                sectors_per_frame: xblade_target::shelf::sectors_per_frame(facts.mtu),
             },
             identity: Identity {
-                names,
-                sectors: args.size,
+                names: Names {
+                    serial: Text::new("echo"),
+                    firmware: Text::new(""),
+                    model: Text::new("xblade-bench echo"),
+                },
+                sectors: SECTORS,
                 physical_bytes: 512,
                 trims: false,
                 write_cache: false,
@@ -159,16 +151,9 @@ impl Echo {
 
     /// Full answers to what comes before the load: queries and IDENTIFY DEVICE.
     fn answer_fully<R: Rings>(&self, lane: &mut Lane<R>, frame: &mut Frame) -> Option<()> {
-        let (header, reply) = self.introduce(lane.umem().piece(frame, 0), frame.len())?;
-        lane.resize(frame, reply.frame_len(header.l2_len())).ok()?;
-        reply.emit(&header, self.own, self.address, lane.umem().piece_mut(frame, 0)).map(|_| ())
-    }
-
-    /// Answers a query.
-    fn introduce(&self, head: &[u8], len: usize) -> Option<(Header, Reply<'static>)> {
+        let head = lane.umem().piece(frame, 0);
         let header = Header::parse(head).ok().filter(|header| header.is_for(self.address))?;
-        let request = Request::parse(&header, head, len).ok()?;
-        let reply = match request.body {
+        let reply = match Request::parse(&header, head, frame.len()).ok()?.body {
             Body::Query(query::Request::Read) => {
                 Reply::Query(query::Reply { code: 0, advert: self.advert, string: b"", refusal: None })
             }
@@ -177,8 +162,8 @@ impl Echo {
             }
             _ => return None,
         };
-        debug_assert!(matches!(header.command, Command::Ata | Command::Query));
-        Some((header, reply))
+        lane.resize(frame, reply.frame_len(header.l2_len())).ok()?;
+        reply.emit(&header, self.own, self.address, lane.umem().piece_mut(frame, 0)).map(|_| ())
     }
 }
 

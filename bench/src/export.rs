@@ -48,14 +48,11 @@ impl Export {
 pub fn discover(port: &mut dyn Port, from: Mac, wait: Duration) -> Result<Vec<Export>> {
     let route = Route { from, to: Mac::BROADCAST, address: aoe::ANY };
     let mut found: Vec<Export> = Vec::new();
-    let deadline = Instant::now() + wait;
     // Sent twice, because a broadcast is not acknowledged.
-    for half in [wait / 2, Duration::ZERO] {
-        port.send(&route.query(TAG_USER | 1), &[])?;
-        port.flush()?;
-        listen(port, deadline - half, |response| {
+    for _ in 0..2 {
+        listen::<()>(port, &route.query(TAG_USER | 1), wait / 2, |response| {
             found.extend(Export::told_by(response).filter(|export| !found.contains(export)));
-            false
+            None
         })?;
     }
     found.sort_by_key(|export| (export.address, export.mac));
@@ -65,16 +62,12 @@ pub fn discover(port: &mut dyn Port, from: Mac, wait: Duration) -> Result<Vec<Ex
 /// Finds one export.
 pub fn find(port: &mut dyn Port, from: Mac, address: Address) -> Result<Export> {
     let route = Route { from, to: Mac::BROADCAST, address };
-    let mut found = None;
     for attempt in 0..ATTEMPTS {
-        port.send(&route.query(TAG_USER | 0x100 | attempt), &[])?;
-        port.flush()?;
-        listen(port, Instant::now() + PATIENCE, |response| {
-            let export = Export::told_by(response).filter(|export| export.address == address);
-            found = found.take().or(export);
-            found.is_some()
+        let frame = route.query(TAG_USER | 0x100 | attempt);
+        let answer = listen(port, &frame, PATIENCE, |response| {
+            Export::told_by(response).filter(|export| export.address == address)
         })?;
-        if let Some(export) = found {
+        if let Some(export) = answer {
             return Ok(export);
         }
     }
@@ -97,14 +90,9 @@ pub fn read(port: &mut dyn Port, route: &Route, lba: u64, sectors: u8) -> Result
 fn ask(port: &mut dyn Port, route: &Route, ata: Ata) -> Result<Vec<u8>> {
     for attempt in 0..ATTEMPTS {
         let tag = TAG_USER | 0x200 | attempt;
-        port.send(&route.ata(ata, tag), &[])?;
-        port.flush()?;
-        let mut answer = None;
-        listen(port, Instant::now() + PATIENCE, |response| {
-            if aoe::sender(response) == route.address && response.header.tag == tag {
-                answer = Some(outcome(response, usize::from(ata.sectors) * SECTOR));
-            }
-            answer.is_some()
+        let answer = listen(port, &route.ata(ata, tag), PATIENCE, |response| {
+            let answers = aoe::sender(response) == route.address && response.header.tag == tag;
+            answers.then(|| outcome(response, usize::from(ata.sectors) * SECTOR))
         })?;
         if let Some(outcome) = answer {
             return outcome.with_context(|| format!("export {}, {ata:?}", route.address));
@@ -126,23 +114,27 @@ fn outcome(response: &Response<'_>, bytes: usize) -> Result<Vec<u8>> {
     Ok(data.to_vec())
 }
 
-/// Passes responses to `each` until it returns `true` or the deadline passes.
-fn listen(port: &mut dyn Port, deadline: Instant, mut each: impl FnMut(&Response<'_>) -> bool) -> Result<()> {
-    let mut done = false;
-    let mut scratch = Vec::new();
-    while !done {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            break;
-        }
+/// Sends a frame, and passes responses to `read` until it returns something or the time has
+/// passed.
+fn listen<T>(
+    port: &mut dyn Port,
+    frame: &[u8],
+    wait: Duration,
+    mut read: impl FnMut(&Response<'_>) -> Option<T>,
+) -> Result<Option<T>> {
+    port.send(frame, &[])?;
+    port.flush()?;
+    let deadline = Instant::now() + wait;
+    let (mut answer, mut scratch) = (None, Vec::new());
+    while answer.is_none() && Instant::now() < deadline {
         let n = port.receive(&mut |received| {
             if let Ok(response) = Response::parse(received.whole(&mut scratch)) {
-                done |= each(&response);
+                answer = answer.take().or_else(|| read(&response));
             }
         })?;
-        if n == 0 && !done {
-            port.wait(left.min(Duration::from_millis(20)))?;
+        if n == 0 {
+            port.wait(deadline.saturating_duration_since(Instant::now()).min(Duration::from_millis(20)))?;
         }
     }
-    Ok(())
+    Ok(answer)
 }

@@ -58,6 +58,6 @@ fn run(command: &Command) -> Result<bool> {
         Command::Ramp(args) => load::ramp(args),
         Command::Echo(args) => echo::run(args).map(|()| true),
         Command::Compare(args) => compare::run(args),
-        Command::Report(args) => report::again(args).map(|()| true),
+        Command::Report(args) => report::result::again(args).map(|()| true),
     }
 }

@@ -1,7 +1,6 @@
 //! The cost of a target on this host: its CPU time, and how busy its core is.
 
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -26,17 +25,11 @@ pub struct Watch {
 pub struct Reading {
     /// CPU time of the live threads, in nanoseconds.
     threads_ns: u64,
-    /// CPU time of the process in ticks: coarse, but includes ended threads.
-    ticks: Ticks,
+    /// CPU ticks of the process in user mode and in the kernel: coarse, but with those of ended
+    /// threads.
+    ticks: [u64; 2],
     /// The counters of the core.
     core: Option<CoreTime>,
-}
-
-/// CPU ticks of a process.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Ticks {
-    user: u64,
-    system: u64,
 }
 
 /// CPU ticks of a core.
@@ -68,12 +61,12 @@ impl Watch {
 /// (`/proc/PID/schedstat` covers only the first thread.)
 pub fn threads_ns(pid: u32, prefix: &str) -> Result<u64> {
     let mut sum = 0;
-    for thread in fs::read_dir(PathBuf::from(format!("/proc/{pid}/task")))? {
-        // A thread may end between listing and reading.
-        let read = |name: &str, thread: &PathBuf| fs::read_to_string(thread.join(name)).unwrap_or_default();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let thread = thread?.path();
-        if read("comm", &thread).starts_with(prefix) {
-            let text = read("schedstat", &thread);
+        // It may end between listing and reading.
+        let read = |name: &str| fs::read_to_string(thread.join(name)).unwrap_or_default();
+        if read("comm").starts_with(prefix) {
+            let text = read("schedstat");
             sum += text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
         }
     }
@@ -84,8 +77,7 @@ impl Reading {
     /// The cost since `before`: the CPU time of the threads, divided in proportion to the
     /// ticks, and how busy the core was.
     pub fn cost_since(&self, before: &Self) -> Cost {
-        let user = self.ticks.user.saturating_sub(before.ticks.user);
-        let system = self.ticks.system.saturating_sub(before.ticks.system);
+        let [user, system] = [0, 1].map(|at| self.ticks[at].saturating_sub(before.ticks[at]));
         let ticks_ns = (user + system) * TICK_NS;
         let threads_ns = self.threads_ns.saturating_sub(before.threads_ns);
         // If the ticks are clearly more, threads have ended meanwhile.
@@ -125,12 +117,12 @@ impl CoreTime {
 }
 
 /// User and system ticks, from /proc/PID/stat.
-fn process_ticks(stat: &str) -> Option<Ticks> {
+fn process_ticks(stat: &str) -> Option<[u64; 2]> {
     // The name may contain spaces and parentheses; the fields begin after the last
     // parenthesis.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut times = fields.split_whitespace().skip(11).map(|word| word.parse::<u64>().ok());
-    Some(Ticks { user: times.next()??, system: times.next()?? })
+    Some([times.next()??, times.next()??])
 }
 
 /// Ticks of a core, from /proc/stat.
@@ -174,12 +166,12 @@ mod tests {
     #[test]
     fn times_of_a_process_are_found_behind_its_name() {
         let stat = "42 (a) b) R 1 42 42 0 -1 4194304 500 0 1 0 77 33 5 6 20 0 3 0 100\n";
-        assert_eq!(process_ticks(stat), Some(Ticks { user: 77, system: 33 }));
+        assert_eq!(process_ticks(stat), Some([77, 33]));
         assert_eq!(process_ticks("42 (a) R 1"), None);
     }
 
     fn reading(threads_ns: u64, user: u64, system: u64) -> Reading {
-        Reading { threads_ns, ticks: Ticks { user, system }, core: None }
+        Reading { threads_ns, ticks: [user, system], core: None }
     }
 
     #[test]

@@ -94,9 +94,7 @@ fn a_report_is_written_and_a_later_comparison_is_set_beside_it() {
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("report: ") && text.contains("first/report.html"), "{text}");
     assert!(text.contains("| slow ") && text.contains("too short to say much"), "{text}");
-    for name in
-        ["report.html", "report.md", "result.json", "percentiles.svg", "01-echo-read.hgrm", "files.txt"]
-    {
+    for name in ["report.html", "report.md", "result.json", "percentiles.svg", "01-echo-read.hgrm"] {
         assert!(folder.path().join("first").join(name).exists(), "{name}");
     }
 
@@ -109,12 +107,13 @@ fn a_report_is_written_and_a_later_comparison_is_set_beside_it() {
     assert_eq!(samples.len(), 2 * count, "every target in both rounds");
     for sample in samples {
         let number = |path: &str| sample.pointer(path).and_then(Value::as_f64).unwrap();
-        let wanted =
-            ["/round", "/outcome/cost/system_ns", "/machine/generator_core_busy", "/footprints/0/memory_kib"];
+        let wanted = ["/round", "/machine/generator_core_busy", "/footprints/0/memory_kib"];
+        // Ticks may be few, and all of one kind.
+        assert!(number("/outcome/cost/user_ns") + number("/outcome/cost/system_ns") > 0.0, "{sample}");
         assert!(wanted.iter().all(|path| number(path) > 0.0), "{sample}");
         let names = sample["outcome"]["conditions"].to_string();
         assert!(names.contains("\"XDP at the target\",\"value\":\"native mode\""), "{names}");
-        assert!(names.contains("generator's driver") && !names.contains("clock source"), "{names}");
+        assert!(names.contains("\"durability\"") && !names.contains("clock source"), "{names}");
     }
     let ratios = section["ratios"].as_array().unwrap();
     let slow = ratios.iter().find(|ratio| ratio["target"] == "slow" && ratio["to"] == "echo").unwrap();
@@ -122,7 +121,7 @@ fn a_report_is_written_and_a_later_comparison_is_set_beside_it() {
         slow["least"].as_f64() <= slow["median"].as_f64() && slow["median"].as_f64() <= slow["most"].as_f64()
     );
     let conditions = document["conditions"].to_string();
-    for name in ["kernel", "mitigations", "clock source", "governor", "frames dropped", "files", "profile"] {
+    for name in ["kernel", "mitigations", "clock source", "governor", "time", "files", "profile"] {
         assert!(conditions.contains(&format!("{{\"name\":\"{name}\",")), "{name}: {conditions}");
     }
 
@@ -139,7 +138,7 @@ fn a_report_is_written_and_a_later_comparison_is_set_beside_it() {
 fn a_target_that_lies_is_found_out() {
     let folder = Scratch::new();
     // The echo acknowledges every write, and stores none.
-    let checked = ["--op", "mixed", "--durability", "durable", "--verify"];
+    let checked = ["--case", "mixed-durable:4096", "--verify"];
     let liar = echo("liar=");
     let more = [&["--targets", "echo", "--target-cmd", &liar], &checked[..]].concat();
     let (code, text) = compare(&folder, &more);
@@ -228,15 +227,14 @@ fn an_interrupt_ends_what_a_target_has_started_too() {
     let folder = Scratch::new();
     let flag = within(&folder, "pid");
     // A child that outlives the program that started it.
-    let command = format!("sh -c 'sleep 300 & echo $! >{flag}.new; mv {flag}.new {flag}; exec {}'", echo(""));
+    let command_line =
+        format!("sh -c 'sleep 300 & echo $! >{flag}.new; mv {flag}.new {flag}; exec {}'", echo(""));
     let custom = within(&folder, "custom.toml");
-    let text = format!(
-        "about = 'x'\ntargets = []\nrounds = 1\nseconds = 60\nbacking = '/tmp'\nmib = 1\n[[target]]\nname = 'parent'\n\
-         command = \"\"\"{command}\"\"\"\n[[case]]\nop = 'read'\nmtu = [1500]\n"
-    );
+    let text = "about = 'x'\ntargets = []\nrounds = 1\nseconds = 60\nbacking = '/tmp'\nmib = 1\ncase = ['read:512']\n";
     fs::write(&custom, text).unwrap();
     let mut command = Command::new(BENCH);
     command.args(["compare", "--profile", &custom, "--target-core", &target_core()]);
+    command.args(["--target-cmd", &format!("parent={command_line}")]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let text = end_after(&folder, child, &[&flag]);
     assert!(text.contains("interrupted"), "{text}");

@@ -71,7 +71,7 @@ fn a_checked_run_passes_on_vblade_and_sees_what_was_changed_behind_its_back() {
     assert!(text.contains("no faults"), "{text}");
 
     // Every sector has a stamp now: 128 requests of 16 sectors cover the file.
-    let read = format!("{load} --op read --sequential --count 128");
+    let read = format!("{load} --op read --pattern sequential --count 128");
     let (code, text) = rig.bench(&read);
     assert!(code == Some(0) && text.contains("2048 sectors checked, 0 not known, no faults"), "{text}");
 
@@ -81,7 +81,7 @@ fn a_checked_run_passes_on_vblade_and_sees_what_was_changed_behind_its_back() {
     fs::write(&file, bytes).unwrap();
     let (code, text) = rig.bench(&read);
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("1 wrong lba, 1 corrupt"), "{text}");
+    assert!(text.contains("1 corrupt, 1 wrong lba"), "{text}");
     assert!(text.contains("sector 300: holds the contents of sector 200"), "{text}");
 }
 
@@ -99,27 +99,24 @@ fn a_comparison_with_fio_measures_both_on_one_file_and_keeps_every_sample() {
         return;
     }
     let rig = Rig::new(1500);
-    let (json, markdown) = (rig.files().join("samples.json"), rig.files().join("report.md"));
     let report = rig.files().join("report");
     let core = std::thread::available_parallelism().map_or(0, |cores| cores.get().min(2) - 1);
     let (code, text) = rig.bench(&format!(
         "compare --xblade {} --targets fio,xblade:file --xblade-option --idle=adaptive --case write-durable:4096:8 \
-         --rounds 2 --seconds 0.5 --warm-up 0 --mib 4 --cold --target-core {core} --backing {} --json {} \
-         --markdown {} --report {}",
+         --rounds 2 --seconds 0.5 --warm-up 0 --mib 4 --cold --target-core {core} --backing {} --report {}",
         xblade.display(),
         rig.files().display(),
-        json.display(),
-        markdown.display(),
         report.display()
     ));
     assert_eq!(code, Some(0), "{text}");
-    let report = fs::read_to_string(markdown).unwrap();
+    let json = fs::read(report.join("result.json")).unwrap();
+    let report = fs::read_to_string(report.join("report.md")).unwrap();
     assert!(text.contains(&report), "{text}");
     assert!(report.contains("MTU 9000, random durable writes of 4 KiB, 8 in flight"), "{report}");
     assert!(report.contains("of fio") && report.contains("xblade with: --idle=adaptive"), "{report}");
     assert!(!report.contains("of vblade") && !report.contains("requests failed"), "{report}");
 
-    let all: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    let all: serde_json::Value = serde_json::from_slice(&json).unwrap();
     let samples = all["xblade-bench document"]["sections"][0]["samples"].as_array().unwrap();
     let order: Vec<_> = samples.iter().map(|s| (s["round"].as_u64(), s["target"].as_str())).collect();
     let (fio, file) = (Some("fio"), Some("xblade store=file"));
@@ -128,9 +125,11 @@ fn a_comparison_with_fio_measures_both_on_one_file_and_keeps_every_sample() {
         let exports = sample["outcome"]["setup"]["exports"].as_array().unwrap();
         assert_eq!(exports.is_empty(), sample["target"] == "fio", "{sample}");
         let number = |path: &str| sample.pointer(path).and_then(serde_json::Value::as_f64).unwrap();
-        let wanted = ["/outcome/seconds", "/outcome/cost/system_ns", "/outcome/cost/core_busy"];
+        // Ticks may be few, and all of one kind.
+        assert!(number("/outcome/cost/user_ns") + number("/outcome/cost/system_ns") > 0.0, "{sample}");
+        let wanted = ["/outcome/seconds", "/outcome/cost/core_busy"];
         assert!(wanted.iter().all(|path| number(path) > 0.0), "{sample}");
     }
     let left: Vec<_> = fs::read_dir(rig.files()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 3, "the files are gone, and so are results: {left:?}");
+    assert_eq!(left.len(), 1, "the files are gone, and so are results: {left:?}");
 }

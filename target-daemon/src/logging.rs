@@ -6,12 +6,13 @@
 //! count once it is read again. Until that thread runs, which is after privileges were
 //! dropped, a line is written at once if that does not block.
 
-use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{env, panic, thread};
 
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -27,83 +28,90 @@ const AT_ONCE_BYTES: usize = 4096;
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
 /// Waiting lines, in order.
-#[derive(Debug)]
 struct Queue {
-    lines: VecDeque<Vec<u8>>,
-    bytes: usize,
+    lines: (Sender<Vec<u8>>, Receiver<Vec<u8>>),
+    /// Bytes that are not written yet.
+    bytes: AtomicUsize,
     /// Lines dropped since the log last reported it.
-    dropped: u64,
-    /// The thread is writing a line that has left the queue.
-    writing: bool,
-    has_thread: bool,
+    dropped: AtomicU64,
+    has_thread: AtomicBool,
 }
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue::EMPTY);
-static CHANGED: Condvar = Condvar::new();
+static QUEUE: LazyLock<Queue> = LazyLock::new(Queue::new);
 
 impl Queue {
-    const EMPTY: Self =
-        Self { lines: VecDeque::new(), bytes: 0, dropped: 0, writing: false, has_thread: false };
+    fn new() -> Self {
+        Self {
+            lines: unbounded(),
+            bytes: AtomicUsize::new(0),
+            dropped: AtomicU64::new(0),
+            has_thread: AtomicBool::new(false),
+        }
+    }
 
-    fn push(&mut self, line: &[u8]) {
+    fn push(&self, line: &[u8]) {
         // Do not admit a line now and then: keep the gap in one place.
-        let most = if self.dropped > 0 { BYTES_MAX / 2 } else { BYTES_MAX };
-        if self.bytes + line.len() > most {
-            self.dropped += 1;
+        let most = if self.dropped.load(Relaxed) > 0 { BYTES_MAX / 2 } else { BYTES_MAX };
+        if self.bytes.load(Relaxed) + line.len() > most {
+            self.dropped.fetch_add(1, Relaxed);
             return;
         }
         self.admit_dropped();
-        self.append(line);
+        // Before the thread runs, a long line is written in parts.
+        let part = if self.has_thread.load(Relaxed) { BYTES_MAX } else { AT_ONCE_BYTES };
+        line.chunks(part).for_each(|part| self.append(part));
     }
 
     /// Reports how many lines are missing, at the position of the gap.
-    fn admit_dropped(&mut self) {
-        match std::mem::take(&mut self.dropped) {
-            0 => {}
-            dropped => self.append(
-                format!(
-                    "[{:.3} WARN ] {dropped} log lines were dropped: standard error was not read\n",
-                    Timestamp::now()
-                )
-                .as_bytes(),
-            ),
+    fn admit_dropped(&self) {
+        let dropped = self.dropped.swap(0, Relaxed);
+        if dropped > 0 {
+            let now = Timestamp::now();
+            let what = format!("{dropped} log lines were dropped: standard error was not read");
+            self.append(format!("[{now:.3} WARN ] {what}\n").as_bytes());
         }
     }
 
-    fn append(&mut self, line: &[u8]) {
-        self.bytes += line.len();
-        self.lines.push_back(line.to_vec());
+    fn append(&self, line: &[u8]) {
+        self.bytes.fetch_add(line.len(), Relaxed);
+        // The receiver is never dropped.
+        let _ = self.lines.0.send(line.to_vec());
     }
 
-    fn pop(&mut self) -> Option<Vec<u8>> {
-        let line = self.lines.pop_front()?;
-        self.bytes -= line.len();
-        Some(line)
-    }
-
-    /// Whether no line waits and none is being written.
-    fn is_idle(&self) -> bool {
-        self.lines.is_empty() && !self.writing && self.dropped == 0
+    /// Writes a line; waits for the reader as long as it takes.
+    fn write(&self, line: &[u8], mut to: &io::Stderr) {
+        let mut rest = line;
+        while !rest.is_empty() {
+            match to.write(rest) {
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The parent process made standard error non-blocking.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => drop(is_ready(to, FLUSH_WITHIN)),
+                // There is no reader any more, which is no reason to stop serving.
+                Err(_) => break,
+            }
+        }
+        self.bytes.fetch_sub(line.len(), Relaxed);
     }
 
     /// Writes what can be written without blocking.
-    fn write_ready(&mut self, to: &io::Stderr) {
-        while self.lines.front().is_some() && is_ready(to, Duration::ZERO) {
-            let Some(mut line) = self.pop() else { return };
-            let now = line.len().min(AT_ONCE_BYTES);
-            // A line that cannot be written is discarded: there is no reader.
-            let written = to.lock().write(line.get(..now).unwrap_or_default()).unwrap_or(line.len());
-            if written < line.len() {
-                let rest = line.split_off(written);
-                self.bytes += rest.len();
-                self.lines.push_front(rest);
+    fn write_ready(&self, to: &io::Stderr) {
+        while is_ready(to, Duration::ZERO)
+            && let Ok(line) = self.lines.1.try_recv()
+        {
+            self.write(&line, to);
+        }
+    }
+
+    /// The body of the thread.
+    fn run(&self, to: &io::Stderr) {
+        for line in &self.lines.1 {
+            self.write(&line, to);
+            if self.lines.1.is_empty() {
+                self.admit_dropped();
             }
         }
     }
-}
-
-fn queue() -> MutexGuard<'static, Queue> {
-    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether it accepts data without blocking, waiting at most `within`.
@@ -128,13 +136,10 @@ impl Write for Sink {
 }
 
 fn put(line: &[u8]) {
-    let mut queue = queue();
-    queue.push(line);
-    if !queue.has_thread {
-        queue.write_ready(&io::stderr());
+    QUEUE.push(line);
+    if !QUEUE.has_thread.load(Relaxed) {
+        QUEUE.write_ready(&io::stderr());
     }
-    drop(queue);
-    CHANGED.notify_all();
 }
 
 /// Sets up the log according to RUST_LOG and RUST_LOG_STYLE. If the process `serves`, the
@@ -144,18 +149,15 @@ pub fn init(serves: bool) {
     builder.format_timestamp_millis().format_target(false);
     if serves {
         builder.target(env_logger::Target::Pipe(Box::new(Sink)));
-        let asked = env::var("RUST_LOG_STYLE").unwrap_or_default();
-        if !["always", "never"].contains(&asked.as_str()) && is_coloured() {
+        // The same rule as for a log that goes to standard error directly.
+        let has = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_plain =
+            has("RUST_LOG_STYLE") || has("NO_COLOR") || env::var("TERM").is_ok_and(|term| term == "dumb");
+        if io::stderr().is_terminal() && !is_plain {
             builder.write_style(env_logger::WriteStyle::Always);
         }
     }
     builder.init();
-}
-
-/// The same rule as for a log that goes to standard error directly.
-fn is_coloured() -> bool {
-    let has = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !has("NO_COLOR") && env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
 /// Writes text to the log as it is.
@@ -171,15 +173,12 @@ pub fn say(text: &str) {
 pub fn start() -> io::Result<()> {
     let body = || {
         privilege::enter(Role::Helper);
-        run(&io::stderr());
+        QUEUE.run(&io::stderr());
     };
     // First, so that from now on only this thread writes.
-    queue().has_thread = true;
+    QUEUE.has_thread.store(true, Relaxed);
     let started = thread::Builder::new().name("log".to_owned()).spawn(body);
-    if let Err(error) = started {
-        queue().has_thread = false;
-        return Err(error);
-    }
+    started.inspect_err(|_| QUEUE.has_thread.store(false, Relaxed))?;
     // The default hook writes to standard error itself.
     panic::set_hook(Box::new(|panic| {
         let thread = thread::current();
@@ -190,54 +189,21 @@ pub fn start() -> io::Result<()> {
     Ok(())
 }
 
-fn run(to: &io::Stderr) {
-    let mut waiting = queue();
-    loop {
-        if let Some(line) = waiting.pop() {
-            waiting.writing = true;
-            drop(waiting);
-            write(to, &line);
-            waiting = queue();
-            waiting.writing = false;
-            CHANGED.notify_all();
-        } else if waiting.dropped > 0 {
-            waiting.admit_dropped();
-        } else {
-            waiting = CHANGED.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
-/// Waits for the reader as long as it takes; only this thread does.
-fn write(mut to: &io::Stderr, mut line: &[u8]) {
-    while !line.is_empty() {
-        match to.write(line) {
-            Ok(written) => line = line.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // The parent process made standard error non-blocking.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => drop(is_ready(to, FLUSH_WITHIN)),
-            // There is no reader any more, which is no reason to stop serving.
-            Err(_) => return,
-        }
-    }
-}
-
 /// Waits until everything is written, for at most a second. Called before the process
 /// exits.
 pub fn flush() {
-    let end = Instant::now() + FLUSH_WITHIN;
-    let mut waiting = queue();
-    loop {
+    let (queue, end) = (&*QUEUE, Instant::now() + FLUSH_WITHIN);
+    while queue.bytes.load(Relaxed) > 0 || queue.dropped.load(Relaxed) > 0 {
         let left = end.saturating_duration_since(Instant::now());
-        if waiting.is_idle() || left.is_zero() {
+        if left.is_zero() {
             return;
         }
-        if waiting.has_thread {
-            waiting = CHANGED.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        if queue.has_thread.load(Relaxed) {
+            thread::sleep(Duration::from_millis(1));
         } else {
             is_ready(&io::stderr(), left);
-            waiting.admit_dropped();
-            waiting.write_ready(&io::stderr());
+            queue.admit_dropped();
+            queue.write_ready(&io::stderr());
         }
     }
 }
@@ -246,42 +212,51 @@ pub fn flush() {
 mod tests {
     use super::*;
 
-    fn text(queue: &mut Queue) -> Vec<String> {
-        std::iter::from_fn(|| queue.pop()).map(|line| String::from_utf8(line).unwrap()).collect()
+    fn text(queue: &Queue) -> Vec<String> {
+        let lines = queue.lines.1.try_iter();
+        lines
+            .map(|line| {
+                queue.bytes.fetch_sub(line.len(), Relaxed);
+                String::from_utf8(line).unwrap()
+            })
+            .collect()
     }
 
     #[test]
     fn what_finds_no_room_is_counted_and_said_in_its_place() {
-        let mut queue = Queue::EMPTY;
+        let queue = Queue::new();
         let line = [b'x'; 1 << 10];
+        let counts = || (queue.bytes.load(Relaxed), queue.dropped.load(Relaxed));
         for _ in 0..(BYTES_MAX >> 10) + 7 {
             queue.push(&line);
         }
-        assert_eq!((queue.bytes, queue.dropped), (BYTES_MAX, 7));
+        assert_eq!(counts(), (BYTES_MAX, 7));
         // A shorter line is not let in.
-        queue.pop();
+        let taken = queue.lines.1.recv().unwrap();
+        queue.bytes.fetch_sub(taken.len(), Relaxed);
         queue.push(b"short");
-        assert_eq!(queue.dropped, 8);
-        while queue.bytes > BYTES_MAX / 4 {
-            queue.pop();
+        assert_eq!(queue.dropped.load(Relaxed), 8);
+        while queue.bytes.load(Relaxed) > BYTES_MAX / 4 {
+            let taken = queue.lines.1.recv().unwrap();
+            queue.bytes.fetch_sub(taken.len(), Relaxed);
         }
         queue.push(b"after");
-        let rest = text(&mut queue);
+        let rest = text(&queue);
         let [.., notice, after] = rest.as_slice() else { unreachable!() };
         assert!(
             notice.ends_with("Z WARN ] 8 log lines were dropped: standard error was not read\n"),
             "{notice}"
         );
         assert_eq!(after, "after");
-        assert!(queue.is_idle() && queue.bytes == 0);
+        assert_eq!(counts(), (0, 0));
     }
 
     #[test]
     fn order_is_kept() {
-        let mut queue = Queue::EMPTY;
+        let queue = Queue::new();
         for line in ["a", "b", "c"] {
             queue.push(line.as_bytes());
         }
-        assert_eq!(text(&mut queue), ["a", "b", "c"]);
+        assert_eq!(text(&queue), ["a", "b", "c"]);
     }
 }

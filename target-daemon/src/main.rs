@@ -1,11 +1,12 @@
 //! The command line of xblade: parses it, dispatches to a subcommand, sets the exit code.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Steer, Top, Vblade};
-use xblade::control::client;
+use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Steer, Vblade};
+use xblade::control::{CallError, client};
 use xblade::daemon;
 use xblade::logging;
 use xblade::steer::{self, Mode, SteerOptions};
@@ -22,27 +23,21 @@ const MACHINE: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::read(words()).unwrap_or_else(|error| error.exit());
-    logging::init(matches!(cli.command, Command::Serve(_) | Command::Vblade { .. }));
+    logging::init(matches!(cli.command, Command::Serve(_) | Command::Vblade(_)));
     let outcome = match cli.command {
         Command::Serve(args) => {
             let file = args.config.clone();
             configuration(*args).and_then(|options| serve(&options, file.as_deref()))
         }
         Command::Check(Check { config: Some(path), .. }) => check_file(&path),
-        Command::Check(options) => {
-            if daemon::check(&options) {
-                Ok(())
-            } else {
-                Err(MACHINE)
-            }
-        }
+        Command::Check(options) => machine(daemon::check(&options)),
         Command::Steer(options) => steer(options),
         Command::Show(Show { config: Some(path), reach }) => show(&path, reach.json),
-        Command::Show(Show { config: None, reach }) => client::show(&reach),
-        Command::Ask(command) => client::run(&command),
-        Command::Top(options) => watch(&options),
+        Command::Show(Show { config: None, reach }) => client::show(&reach).map_err(called),
+        Command::Ask(command) => client::run(&command).map_err(called),
+        Command::Top(options) => top::run(&options).map_err(called),
         Command::Import(Import::Vblade { paths, command }) => import(paths, &command),
-        Command::Vblade { words } => vblade(&words),
+        Command::Vblade(arguments) => vblade(&arguments),
     };
     logging::flush();
     outcome.map_or_else(ExitCode::from, |()| ExitCode::SUCCESS)
@@ -64,43 +59,39 @@ fn configuration(args: ServeArgs) -> Result<Serve, u8> {
     }
 }
 
-fn load(path: &Path) -> Result<Loaded, u8> {
-    config::load(path).map_err(|error| {
+/// Prints an error, and turns it into this exit code.
+fn exit<E: Display>(code: u8) -> impl Fn(E) -> u8 {
+    move |error| {
         eprintln!("{error}");
-        REQUEST
-    })
+        code
+    }
+}
+
+fn load(path: &Path) -> Result<Loaded, u8> {
+    config::load(path).map_err(exit(REQUEST))
 }
 
 /// The configuration in a file, if it has no errors.
 fn complete(path: &Path) -> Result<Serve, u8> {
-    load(path)?.complete().map_err(|faults| {
-        eprintln!("{faults}");
-        REQUEST
-    })
+    load(path)?.complete().map_err(exit(REQUEST))
 }
 
 fn serve(options: &Serve, config: Option<&Path>) -> Result<(), u8> {
     daemon::serve(options, config).map_err(|failure| {
         // Not through the log: like clap's errors, it must appear whatever RUST_LOG is.
         logging::say(&format!("error: {failure}\n"));
-        failure.exit_code()
+        failure.exit_code
     })
 }
 
-fn watch(options: &Top) -> Result<(), u8> {
-    top::run(options).map_err(|error| {
-        eprintln!("{error}");
-        error.exit_code()
-    })
+fn called(error: CallError) -> u8 {
+    eprintln!("{error}");
+    error.exit_code
 }
 
-fn vblade(words: &[String]) -> Result<(), u8> {
-    let read = Vblade::parse(words).and_then(|vblade| Ok((vblade.serve()?, vblade.was_volatile())));
-    let (options, was_volatile) = read.map_err(|error| {
-        eprintln!("error: {error}");
-        REQUEST
-    })?;
-    if was_volatile {
+fn vblade(arguments: &Vblade) -> Result<(), u8> {
+    let options = arguments.serve().map_err(|error| exit(REQUEST)(format!("error: {error}")))?;
+    if arguments.was_volatile() {
         log::info!(
             "vblade without -s acknowledges writes from the page cache; xblade does so from stable storage, and \
              `xblade serve` with durability=volatile does as vblade"
@@ -113,10 +104,7 @@ fn import(mut paths: Vec<PathBuf>, commands: &[String]) -> Result<(), u8> {
     if paths.is_empty() && commands.is_empty() {
         paths.push(VBLADE.into());
     }
-    let imported = config::import(&paths, commands).map_err(|error| {
-        eprintln!("{error}");
-        REQUEST
-    })?;
+    let imported = config::import(&paths, commands).map_err(exit(REQUEST))?;
     print!("{}", imported.text);
     for remark in &imported.remarks {
         eprintln!("{remark}");
@@ -127,6 +115,10 @@ fn import(mut paths: Vec<PathBuf>, commands: &[String]) -> Result<(), u8> {
         eprintln!("{faults}");
     }
     if imported.is_partial || !faults.is_empty() { Err(REQUEST) } else { Ok(()) }
+}
+
+fn machine(fits: bool) -> Result<(), u8> {
+    if fits { Ok(()) } else { Err(MACHINE) }
 }
 
 fn check_file(path: &Path) -> Result<(), u8> {
@@ -143,7 +135,7 @@ fn check_file(path: &Path) -> Result<(), u8> {
         eprintln!("{text}");
     }
     if !misfits.is_empty() {
-        eprintln!("{}", loaded.tell(misfits));
+        eprintln!("{}", loaded.faults.others(misfits));
     }
     match (loaded.faults.is_empty(), fits) {
         (false, _) => Err(REQUEST),
@@ -156,7 +148,7 @@ fn check_file(path: &Path) -> Result<(), u8> {
                 path.display(),
                 if exports == 1 { "" } else { "s" }
             );
-            if is_fit { Ok(()) } else { Err(MACHINE) }
+            machine(is_fit)
         }
     }
 }
@@ -169,31 +161,18 @@ fn steer(options: Steer) -> Result<(), u8> {
     };
     let queues = options.queue.map_or(options.queues, |queue| vec![queue]);
     let hosts = options.from.iter().map(|mac| mac.0).collect();
-    match steer::steer(&SteerOptions { interface: options.interface, mode, queues, hosts }) {
-        Ok(lines) => {
-            lines.iter().for_each(|line| println!("{line}"));
-            Ok(())
-        }
-        Err(fault) => {
-            eprintln!("{fault}");
-            Err(fault.exit_code())
-        }
-    }
+    let lines = steer::steer(&SteerOptions { interface: options.interface, mode, queues, hosts })
+        .map_err(|fault| exit(fault.exit_code())(fault))?;
+    lines.iter().for_each(|line| println!("{line}"));
+    Ok(())
 }
 
 fn show(path: &Path, json: bool) -> Result<(), u8> {
     let serve = complete(path)?;
-    let text = if json {
-        config::to_json(&serve).map_err(|e| e.to_string())
-    } else {
-        config::to_toml(&serve).map_err(|e| e.to_string())
+    let text = match json {
+        true => config::to_json(&serve).map_err(exit(1))?,
+        false => config::to_toml(&serve).map_err(exit(1))?,
     };
-    match text {
-        Ok(text) => println!("{}", text.trim_end()),
-        Err(error) => {
-            eprintln!("{error}");
-            return Err(1);
-        }
-    }
+    println!("{}", text.trim_end());
     Ok(())
 }

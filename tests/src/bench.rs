@@ -152,10 +152,10 @@ impl<'a> Bench<'a> {
         }
         let (Some(before), Some(mut after)) = (before, self.target.drops()) else { return };
         for reason in reasons {
-            after[reason.index()] -= 1;
+            after[*reason as usize] -= 1;
         }
-        let names = DropReason::ALL.map(DropReason::name);
-        let told = |counts: [u64; DropReason::ALL.len()]| {
+        let names = DropReason::NAMES;
+        let told = |counts: [u64; DropReason::NAMES.len()]| {
             names.into_iter().zip(counts).filter(|(_, n)| *n > 0).collect::<Vec<_>>()
         };
         assert_eq!(told(after), told(before), "drop counters (less {reasons:?}) after {}", hex(frame));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use xblade::ring::Lane;
 use xblade::shelf::{Acl, Export, Settings, Shelf};
-use xblade::store::{Durability, MmapStore, NullStore, OpenOptions, Store};
+use xblade::store::{self, Access, Durability, OpenOptions, RamStore, Store};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
 use xblade::wire::identify::{Names, Text};
@@ -67,7 +67,12 @@ pub struct ExportPlan {
 impl ExportPlan {
     /// An export of this store, owned by worker 0.
     pub fn new(address: Address, store: impl Store + 'static) -> Self {
-        Self { address, store: Box::new(store), read_only: false, durability: Durability::Durable, worker: 0 }
+        Self::of(address, Box::new(store))
+    }
+
+    /// The same, of a store that was opened.
+    pub fn of(address: Address, store: Box<dyn Store>) -> Self {
+        Self { address, store, read_only: false, durability: Durability::Durable, worker: 0 }
     }
 
     /// Changes the owner to another worker.
@@ -99,18 +104,19 @@ impl Plan {
     /// over this many workers.
     pub fn of(stand: &Stand, workers: u16) -> Self {
         let open = |address, read_only| {
-            let options = OpenOptions { read_only, ..OpenOptions::new(stand.image(address)) };
-            MmapStore::open(&options).expect("an image")
+            let options =
+                OpenOptions { read_only, access: Access::Mapped, ..OpenOptions::new(stand.image(address)) };
+            store::open(&options).expect("an image").store
         };
         let mut exports = vec![
-            ExportPlan::new(MAIN, open(MAIN, false)),
-            ExportPlan { read_only: true, ..ExportPlan::new(READ_ONLY, open(READ_ONLY, true)) },
-            ExportPlan::new(THIN, open(THIN, false)),
+            ExportPlan::of(MAIN, open(MAIN, false)),
+            ExportPlan { read_only: true, ..ExportPlan::of(READ_ONLY, open(READ_ONLY, true)) },
+            ExportPlan::of(THIN, open(THIN, false)),
             ExportPlan {
                 durability: Durability::Volatile,
-                ..ExportPlan::new(LARGE, NullStore::new(LARGE_SECTORS))
+                ..ExportPlan::new(LARGE, RamStore::null(LARGE_SECTORS))
             },
-            ExportPlan::new(SENTINEL, open(SENTINEL, false)),
+            ExportPlan::of(SENTINEL, open(SENTINEL, false)),
         ];
         for (export, worker) in exports.iter_mut().zip((0..workers).rev().cycle()) {
             export.worker = worker;
@@ -252,7 +258,7 @@ impl FakeTarget {
 
     /// The number of drops for this reason, by all workers.
     pub fn dropped(&self, reason: DropReason) -> u64 {
-        self.workers.iter().map(|worker| worker.stats().drops[reason.index()]).sum()
+        self.workers.iter().map(|worker| worker.stats().drops[reason as usize]).sum()
     }
 
     /// Asserts that nothing is in flight, that every chunk is accounted for, and that the
@@ -292,8 +298,8 @@ impl Target for FakeTarget {
         self.replies[0].pop_front()
     }
 
-    fn drops(&self) -> Option<[u64; DropReason::ALL.len()]> {
-        Some(DropReason::ALL.map(|reason| self.dropped(reason)))
+    fn drops(&self) -> Option<[u64; DropReason::NAMES.len()]> {
+        Some(std::array::from_fn(|at| self.workers.iter().map(|worker| worker.stats().drops[at]).sum()))
     }
 }
 

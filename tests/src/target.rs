@@ -14,7 +14,7 @@ pub trait Target {
 
     /// Number of frames that its workers have dropped so far, by reason; `None` if that
     /// is not visible from here.
-    fn drops(&self) -> Option<[u64; DropReason::ALL.len()]>;
+    fn drops(&self) -> Option<[u64; DropReason::NAMES.len()]>;
 
     /// All frames from it within this time.
     fn replies(&mut self, window: Duration) -> Vec<Vec<u8>> {

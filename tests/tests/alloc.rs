@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use xblade::store::{Completion, Durability, Full, Geometry, MmapStore, NullStore, Op, OpenOptions, Store};
+use xblade::store::{self, Access, Completion, Durability, Full, Geometry, Op, OpenOptions, RamStore, Store};
 use xblade::worker::{Counters, Tracer, WorkerCommand};
 use xblade_sim::FakeStore;
 use xblade_sim::store::Order;
@@ -94,11 +94,14 @@ const NULL: Address = (1, 2);
 
 fn exports(scratch: &Scratch) -> Vec<ExportPlan> {
     let image = |name| scratch.file(name, &pattern(1, 0, 256));
-    let volatile = OpenOptions { durability: Durability::Volatile, ..OpenOptions::new(image("volatile")) };
+    let open = |name, durability| {
+        let options = OpenOptions { durability, access: Access::Mapped, ..OpenOptions::new(image(name)) };
+        store::open(&options).unwrap().store
+    };
     vec![
-        ExportPlan::new(VOLATILE, MmapStore::open(&volatile).unwrap()),
-        ExportPlan::new(DURABLE, MmapStore::open(&OpenOptions::new(image("durable"))).unwrap()),
-        ExportPlan::new(NULL, NullStore::new(1 << 30)).owned_by(0),
+        ExportPlan::of(VOLATILE, open("volatile", Durability::Volatile)),
+        ExportPlan::of(DURABLE, open("durable", Durability::Durable)),
+        ExportPlan::new(NULL, RamStore::null(1 << 30)).owned_by(0),
     ]
 }
 

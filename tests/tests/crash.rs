@@ -95,7 +95,7 @@ fn no_acknowledged_setting_is_lost_by_power_cuts_of_xfs() {
 /// A state writer that omits either of its two syncs.
 #[apply(needs_root!)]
 fn a_state_that_is_not_synced_is_caught() {
-    for bug in Bug::STATE {
+    for bug in [Bug::NoStateFileSync, Bug::NoStateFolderSync] {
         for kind in [FileSystem::Ext4, FileSystem::Xfs] {
             let options = Options { plant: Some(format!("{bug:?}")), carry_on: true, ..Options::new(6, 1) };
             remove_leftovers(&options);

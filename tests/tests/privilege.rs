@@ -64,7 +64,9 @@ impl Rig {
 
     fn attempt(&self, what: &str, path: &Path, more: &[&str]) -> Daemon {
         let path = path.display().to_string();
-        self.start(&[("XBLADE_ATTEMPT", what), ("XBLADE_ATTEMPT_PATH", &path)], more)
+        let call = what.split(':').nth(1).map_or_else(String::new, call);
+        let call = ("XBLADE_ATTEMPT_CALL", call.as_str());
+        self.start(&[("XBLADE_ATTEMPT", what), ("XBLADE_ATTEMPT_PATH", &path), call], more)
     }
 
     /// Writes a sector and reads it back, to show that it serves.
@@ -94,6 +96,37 @@ impl Rig {
         }
         panic!("no answer");
     }
+}
+
+/// The system call of an attempt; empty if it is none.
+fn call(what: &str) -> String {
+    let at = |flags: i32| (libc::SYS_openat, format!("{} path {flags} 438", libc::AT_FDCWD));
+    let socket = |family, kind: i32| (libc::SYS_socket, format!("{family} {kind} 0"));
+    let (number, arguments) = match what {
+        "open" => at(libc::O_RDONLY),
+        "write" => at(libc::O_WRONLY),
+        "create" => at(libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC),
+        "remove" => (libc::SYS_unlinkat, format!("{} path 0", libc::AT_FDCWD)),
+        "udp" => socket(libc::AF_INET, libc::SOCK_DGRAM),
+        "packet" => socket(libc::AF_PACKET, libc::SOCK_RAW),
+        "unix" => socket(libc::AF_UNIX, libc::SOCK_DGRAM),
+        "exec" => (libc::SYS_execve, "path 0 0".into()),
+        "ptrace" => (libc::SYS_ptrace, libc::PTRACE_TRACEME.to_string()),
+        "mount" => (libc::SYS_mount, format!("0 path 0 {}", libc::MS_REC)),
+        "unshare" => (libc::SYS_unshare, libc::CLONE_NEWUSER.to_string()),
+        "module" => (libc::SYS_finit_module, "-1 path 0".into()),
+        "ring" => (libc::SYS_io_uring_setup, "8 memory".into()),
+        "bpf" => (libc::SYS_bpf, "5 memory 8".into()),
+        // The first process of the machine.
+        "kill" => (libc::SYS_kill, "1 0".into()),
+        "executable" => {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            (libc::SYS_mmap, format!("0 4096 {} {flags} -1 0", libc::PROT_READ | libc::PROT_EXEC))
+        }
+        "fork" => (libc::SYS_clone, libc::SIGCHLD.to_string()),
+        _ => return String::new(),
+    };
+    format!("{number} {arguments}")
 }
 
 /// `/proc/PID/task/*/status` of a process: the lines of each thread.
@@ -179,6 +212,7 @@ fn a_step_that_is_left_out_is_noticed() {
         let environment = [
             ("XBLADE_LEFT_OUT", left_out),
             ("XBLADE_ATTEMPT", "control:open"),
+            ("XBLADE_ATTEMPT_CALL", &call("open")),
             ("XBLADE_ATTEMPT_PATH", secret),
         ];
         let daemon = rig.serve(&environment, &[]);

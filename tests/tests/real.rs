@@ -36,11 +36,6 @@ fn rules_at_mtu_9000() {
 }
 
 #[test]
-fn rules_at_mtu_9000_with_small_chunks() {
-    conforms("rules_at_mtu_9000_with_small_chunks", 9000, &["--chunk-bytes", "2048"], 1);
-}
-
-#[test]
 fn rules_at_mtu_9000_in_generic_mode() {
     conforms("rules_at_mtu_9000_in_generic_mode", 9000, &["--xdp-mode", "generic"], 1);
 }

@@ -143,7 +143,9 @@ fn seeds_to_find(bug: Bug, oracles: bool) -> u64 {
 /// before: either order of the two is valid (the tests of the worker detect it).
 #[test]
 fn histories_show_planted_bugs() {
-    let unseen = |bug: &Bug| Bug::STATE.contains(bug) || matches!(bug, Bug::NoFolding | Bug::NoSecondLook);
+    // Those of the state writer only power cuts reveal (`crash.rs`): there is no state folder here.
+    use Bug::{NoFolding, NoSecondLook, NoStateFileSync, NoStateFolderSync};
+    let unseen = |bug: &Bug| matches!(bug, NoStateFileSync | NoStateFolderSync | NoFolding | NoSecondLook);
     for bug in Bug::ALL.into_iter().filter(|bug| !unseen(bug)) {
         seeds_to_find(bug, false);
     }

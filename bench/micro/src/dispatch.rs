@@ -5,9 +5,9 @@ use std::hint::black_box;
 use xblade_store::Geometry;
 use xblade_target::command::{self, Action};
 use xblade_target::shelf::{ReplyLimit, State};
-use xblade_wire::{Reply, Request};
+use xblade_wire::Request;
 
-use crate::frames::{self, ADVERT, MTU, READ, WRITE};
+use crate::frames::{self, ADVERT, MTU};
 use crate::{BATCH, Case};
 
 /// Dispatches a parsed request.
@@ -17,22 +17,8 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// A read of 8 KiB.
-    pub fn read() -> Self {
-        Self::of(frames::transfer(READ, 1, 8, 16), |action| matches!(action, Action::Read { .. }))
-    }
-
-    /// A write of 8 KiB.
-    pub fn write() -> Self {
-        Self::of(frames::transfer(WRITE, 1, 8, 16), |action| matches!(action, Action::Write { .. }))
-    }
-
-    /// A query of the config string.
-    pub fn query() -> Self {
-        Self::of(frames::query(), |action| matches!(action, Action::Reply(Reply::Query(_))))
-    }
-
-    fn of(request: Request<'static>, is_right: impl Fn(&Action<'_>) -> bool) -> Self {
+    /// For a request whose action satisfies `is_right`.
+    pub fn new(request: Request<'static>, is_right: impl Fn(&Action<'_>) -> bool) -> Self {
         let mut state = State::new(frames::settings(), Geometry::new(1 << 20, 512));
         state.set_config(b"a config string").expect("a short string");
         let mut dispatch = Self { request, state };

@@ -3,6 +3,7 @@
 use xblade_store::Durability;
 use xblade_target::shelf::{Acl, Settings};
 use xblade_wire::aoe::{Address, Command, Header, Role};
+use xblade_wire::ata::Command::WriteSectorsExt;
 use xblade_wire::ether::{Ether, Mac, Tags};
 use xblade_wire::identify::{Names, Text};
 use xblade_wire::query::Advert;
@@ -16,18 +17,10 @@ const HOST: Mac = Mac([2, 0, 0, 0, 0, 1]);
 pub const EXPORT: Address = Address { shelf: 1, slot: 0 };
 /// The MTU of the interface.
 pub const MTU: u32 = 9000;
+/// Where the data of a write begins.
+pub const PAYLOAD_OFFSET: usize = 36;
 /// What the target advertises.
 pub const ADVERT: Advert = Advert { buffer_count: 64, firmware: 1, sectors_per_frame: 16 };
-/// READ EXT.
-pub const READ: u8 = 0x24;
-/// WRITE EXT.
-pub const WRITE: u8 = 0x34;
-
-const PAYLOAD_OFFSET: usize = 36;
-/// The extended flag, and for a write the write flag.
-const FLAGS: u8 = 0x40;
-const FLAG_WRITE: u8 = 0x01;
-
 /// The settings of the export.
 pub fn settings() -> Settings {
     Settings {
@@ -39,21 +32,25 @@ pub fn settings() -> Settings {
     }
 }
 
-/// A read or write, without its data.
-pub fn transfer(opcode: u8, tag: u32, sector: u64, count: u8) -> Request<'static> {
-    let writes = opcode == WRITE;
-    let ata = ata::Request {
-        flags: FLAGS | if writes { FLAG_WRITE } else { 0 },
-        feature: 0,
-        count,
-        command: opcode.into(),
-        registers: ata::Request::registers_of(sector),
+/// A read or write of `count` sectors, without its data.
+pub fn transfer(command: ata::Command, tag: u32, sector: u64, count: u8) -> Request<'static> {
+    const EXTENDED: u8 = 0x40;
+    const WRITE: u8 = 0x01;
+    let (flags, payload_len) = match command {
+        WriteSectorsExt => (EXTENDED | WRITE, usize::from(count) * ata::SECTOR_LEN),
+        _ => (EXTENDED, 0),
     };
-    let payload_len = if writes { usize::from(count) * ata::SECTOR_LEN } else { 0 };
+    let ata =
+        ata::Request { flags, feature: 0, count, command, registers: ata::Request::registers_of(sector) };
     Request {
         header: header(TARGET, EXPORT, Command::Ata, tag),
         body: Body::Ata { ata, payload_offset: PAYLOAD_OFFSET, payload_len },
     }
+}
+
+/// A read or write of 8 KiB.
+pub fn of_8_kib(command: ata::Command) -> Request<'static> {
+    transfer(command, 1, 8, 16)
 }
 
 /// A query of the config string.

@@ -2,8 +2,9 @@
 
 use xblade_ring::{Frame, Lane};
 use xblade_sim::{FakeRings, FakeWire};
+use xblade_wire::ata::Command::ReadSectorsExt;
 
-use crate::frames::{self, READ};
+use crate::frames;
 use crate::{BATCH, Case};
 
 /// Sends every frame back as it came: reclaim, receive, transmit, flush, refill, in the
@@ -22,7 +23,7 @@ impl LaneBatch {
         Self {
             lane,
             wire,
-            frame: frames::frame(&frames::transfer(READ, 1, 8, 8), 0),
+            frame: frames::frame(&frames::transfer(ReadSectorsExt, 1, 8, 8), 0),
             batch: Vec::with_capacity(BATCH),
         }
     }

@@ -25,7 +25,13 @@ mod lane;
 mod parse;
 mod turn;
 
+use xblade_store::Kind;
+use xblade_target::command::Action;
+use xblade_wire::Reply;
+use xblade_wire::ata::Command::{ReadSectorsExt, WriteSectorsExt};
+
 use dispatch::Dispatch;
+use frames::PAYLOAD_OFFSET;
 use lane::LaneBatch;
 use parse::{ForAnother, Parse};
 use turn::Turn;
@@ -55,19 +61,30 @@ pub type Make = fn() -> Box<dyn Case>;
 
 /// Every case: its group, its name in the group, and its constructor.
 pub const CASES: [(&str, &str, Make); 13] = [
-    ("parse", "read", || Box::new(Parse::read())),
-    ("parse", "write", || Box::new(Parse::write())),
-    ("parse", "query", || Box::new(Parse::query())),
+    ("parse", "read", || Box::new(Parse::new(&frames::of_8_kib(ReadSectorsExt), usize::MAX))),
+    // The first piece holds only the headers.
+    ("parse", "write", || Box::new(Parse::new(&frames::of_8_kib(WriteSectorsExt), PAYLOAD_OFFSET))),
+    ("parse", "query", || Box::new(Parse::new(&frames::query(), usize::MAX))),
     ("parse", "for-another", || Box::new(ForAnother::new())),
-    ("dispatch", "read", || Box::new(Dispatch::read())),
-    ("dispatch", "write", || Box::new(Dispatch::write())),
-    ("dispatch", "query", || Box::new(Dispatch::query())),
+    ("dispatch", "read", || {
+        Box::new(Dispatch::new(frames::of_8_kib(ReadSectorsExt), |to| {
+            matches!(to, Action::Store { kind: Kind::Read, .. })
+        }))
+    }),
+    ("dispatch", "write", || {
+        Box::new(Dispatch::new(frames::of_8_kib(WriteSectorsExt), |to| {
+            matches!(to, Action::Store { kind: Kind::Write, .. })
+        }))
+    }),
+    ("dispatch", "query", || {
+        Box::new(Dispatch::new(frames::query(), |to| matches!(to, Action::Reply(Reply::Query(_)))))
+    }),
     ("lane", "echo", || Box::new(LaneBatch::new())),
     ("turn", "for-another", || Box::new(Turn::for_another())),
-    ("turn", "read-null", || Box::new(Turn::read_null())),
-    ("turn", "read-memory", || Box::new(Turn::read_memory())),
-    ("turn", "write-null", || Box::new(Turn::write_null())),
-    ("turn", "write-memory", || Box::new(Turn::write_memory())),
+    ("turn", "read-null", || Box::new(Turn::reads(turn::null()))),
+    ("turn", "read-memory", || Box::new(Turn::reads(turn::memory()))),
+    ("turn", "write-null", || Box::new(Turn::writes(turn::null()))),
+    ("turn", "write-memory", || Box::new(Turn::writes(turn::memory()))),
 ];
 
 /// Creates a case and brings it to its steady state.

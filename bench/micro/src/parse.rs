@@ -4,9 +4,9 @@ use std::hint::black_box;
 
 use xblade_target::worker::{Directory, Owner};
 use xblade_wire::aoe::{Address, Header};
-use xblade_wire::{Body, DropReason, Request};
+use xblade_wire::{DropReason, Request};
 
-use crate::frames::{self, EXPORT, READ, TARGET, WRITE};
+use crate::frames::{self, EXPORT, TARGET};
 use crate::{BATCH, Case};
 
 /// Parses the header of a frame, decides whether it is for us, and parses the request.
@@ -17,28 +17,12 @@ pub struct Parse {
 }
 
 impl Parse {
-    /// A read of 8 KiB.
-    pub fn read() -> Self {
-        Self::of(&frames::transfer(READ, 1, 8, 16))
-    }
-
-    /// A write of 8 KiB whose first piece holds only the headers.
-    pub fn write() -> Self {
-        let request = frames::transfer(WRITE, 1, 8, 16);
-        let mut parse = Self::of(&request);
-        let Body::Ata { payload_offset, .. } = request.body else { unreachable!("a transfer") };
-        parse.head.truncate(payload_offset);
-        parse
-    }
-
-    /// A query of the config string.
-    pub fn query() -> Self {
-        Self::of(&frames::query())
-    }
-
-    fn of(request: &Request<'_>) -> Self {
-        let head = frames::frame(request, 0);
-        let parse = Self { total_len: head.len(), head };
+    /// For a request whose first piece has at most this length.
+    pub fn new(request: &Request<'_>, piece_len: usize) -> Self {
+        let mut head = frames::frame(request, 0);
+        let total_len = head.len();
+        head.truncate(piece_len);
+        let parse = Self { head, total_len };
         assert_eq!(parse.parse().map(|parsed| parsed.header), Ok(request.header));
         parse
     }

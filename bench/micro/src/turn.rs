@@ -3,17 +3,17 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use xblade_sim::{FakeRings, FakeWire};
-use xblade_store::{Access, Durability, MmapStore, NullStore, OpenOptions, SECTOR_BYTES, Store};
+use xblade_store::{Access, Durability, OpenOptions, RamStore, SECTOR_BYTES, Store, open};
 use xblade_target::shelf::{Export, Shelf};
 use xblade_target::worker::{Clock, Directory, Owner, SharedLane, Worker, WorkerChannels, WorkerConfig};
 use xblade_wire::Request;
+use xblade_wire::ata::Command::{ReadSectorsExt, WriteSectorsExt};
 
-use crate::frames::{self, ADVERT, EXPORT, MTU, READ, TARGET, WRITE};
+use crate::frames::{self, ADVERT, EXPORT, MTU, PAYLOAD_OFFSET, TARGET};
 use crate::{BATCH, Case};
 
 /// Sectors of a request: 4 KiB.
@@ -42,38 +42,22 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Reads from a null store.
-    pub fn read_null() -> Self {
-        Self::reads(null())
-    }
-
-    /// Reads from a file in memory.
-    pub fn read_memory() -> Self {
-        Self::reads(memory())
-    }
-
-    /// Writes to a null store.
-    pub fn write_null() -> Self {
-        Self::writes(null())
-    }
-
-    /// Volatile writes to a file in memory.
-    pub fn write_memory() -> Self {
-        Self::writes(memory())
-    }
-
     /// Broadcasts for an export that is not here.
     pub fn for_another() -> Self {
         Self::new(null(), |_, _| frames::for_another(), 1, None)
     }
 
-    fn reads(store: Box<dyn Store>) -> Self {
+    /// Reads from a store.
+    pub fn reads(store: Box<dyn Store>) -> Self {
         let data = usize::from(COUNT) * SECTOR_BYTES as usize;
-        Self::new(store, |tag, sector| frames::transfer(READ, tag, sector, COUNT), 1, Some(36 + data))
+        let ask = |tag, sector| frames::transfer(ReadSectorsExt, tag, sector, COUNT);
+        Self::new(store, ask, 1, Some(PAYLOAD_OFFSET + data))
     }
 
-    fn writes(store: Box<dyn Store>) -> Self {
-        Self::new(store, |tag, sector| frames::transfer(WRITE, tag, sector, COUNT), PIECES, Some(60))
+    /// Volatile writes to a store.
+    pub fn writes(store: Box<dyn Store>) -> Self {
+        let ask = |tag, sector| frames::transfer(WriteSectorsExt, tag, sector, COUNT);
+        Self::new(store, ask, PIECES, Some(60))
     }
 
     fn new(
@@ -157,26 +141,23 @@ fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
     (Worker::new(parts), wire)
 }
 
-fn null() -> Box<dyn Store> {
-    Box::new(NullStore::new(PLACES * u64::from(COUNT)))
+/// A store without contents.
+pub fn null() -> Box<dyn Store> {
+    Box::new(RamStore::null(PLACES * u64::from(COUNT)))
 }
 
 /// The store for a file in memory with volatile writes: it copies from and to a mapping.
-fn memory() -> Box<dyn Store> {
-    let path = scratch_file();
+pub fn memory() -> Box<dyn Store> {
+    let path = format!("/dev/shm/xblade-micro-{}", std::process::id());
     fs::write(&path, vec![CONTENT; (PLACES * u64::from(COUNT) * SECTOR_BYTES) as usize])
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let options =
-        OpenOptions { durability: Durability::Volatile, access: Access::Mapped, ..OpenOptions::new(&path) };
-    let store = MmapStore::open(&options);
+        .unwrap_or_else(|error| panic!("{path}: {error}"));
+    let options = OpenOptions {
+        durability: Durability::Volatile,
+        access: Access::Mapped,
+        ..OpenOptions::new(Path::new(&path))
+    };
+    let opened = open(&options);
     // The file stays as long as the store has it open.
     let _ = fs::remove_file(&path);
-    Box::new(store.expect("a file that was made just now"))
-}
-
-fn scratch_file() -> PathBuf {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let shm = Path::new("/dev/shm");
-    let folder = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
-    folder.join(format!("xblade-micro-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+    opened.expect("a file that was made just now").store
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::compare::{CaseSpec, CustomTarget, Target};
+use crate::compare::{Case, Target};
 
 use super::PortKind;
 
@@ -24,8 +24,8 @@ pub struct CompareArgs {
     /// Measure another target, too: its name, and the command that runs it in the foreground.
     /// {interface}, {file}, {shelf}, {slot} and {mtu} stand for what it is to serve; repeat it for
     /// more.
-    #[arg(long, value_name = "NAME=COMMAND")]
-    pub target_cmd: Vec<CustomTarget>,
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = Target::custom)]
+    pub target_cmd: Vec<Target>,
     /// The daemon [default: the xblade next to this program].
     #[arg(long, value_name = "BIN")]
     pub xblade: Option<PathBuf>,
@@ -50,13 +50,28 @@ pub struct CompareArgs {
     /// Keep latencies apart by stretches of time of this length.
     #[arg(long, value_name = "S")]
     pub interval: Option<f64>,
-    /// What to measure instead of the profile's cases: OP is read, write-volatile or write-durable,
-    /// addresses are random; measured at each MTU that it fits; repeat it for more.
+    /// What to measure instead of the profile's cases: OP is read, write-volatile, write-durable,
+    /// mixed-volatile or mixed-durable, addresses are random; repeat it for more.
     #[arg(long, value_name = "OP:BYTES[:WINDOW]", help_heading = "Cases")]
-    pub case: Vec<CaseSpec>,
-    /// What of the cases to change. Each value holds for all of them.
-    #[command(flatten)]
-    pub cases: CaseSpec,
+    pub case: Vec<Case>,
+    /// MTU to measure at [default: 1500, or 9000 for requests that do not fit that].
+    #[arg(long, value_name = "N", help_heading = "Cases")]
+    pub mtu: Option<usize>,
+    /// Requests in flight.
+    #[arg(long, value_name = "N", help_heading = "Cases", value_parser = clap::value_parser!(u16).range(1..))]
+    pub window: Option<u16>,
+    /// Of a mixed load, how much is reads.
+    #[arg(long, value_name = "PERCENT", help_heading = "Cases")]
+    pub read_percent: Option<u8>,
+    /// Requests a second, at times that do not depend on replies.
+    #[arg(long, value_name = "N", help_heading = "Cases")]
+    pub rate: Option<f64>,
+    /// How addresses follow each other, as for load.
+    #[arg(long, value_name = "PATTERN", help_heading = "Cases")]
+    pub pattern: Option<String>,
+    /// Stamp what is written, and check what is read.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Cases")]
+    pub verify: Option<bool>,
     /// How the generator's frames leave and arrive [default: as for load].
     #[arg(long)]
     pub port: Option<PortKind>,
@@ -80,10 +95,4 @@ pub struct CompareArgs {
     /// Directory for the report [default: ./xblade-report-PROFILE-TIME].
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
-    /// Write the tables to this file, too, as Markdown.
-    #[arg(long, value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
-    /// Write the result to this file, too, as JSON.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
 }

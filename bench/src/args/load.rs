@@ -38,15 +38,6 @@ pub enum ArrivalKind {
     Poisson,
 }
 
-/// When a request is sent again.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ResendKind {
-    /// After --timeout-ms, which doubles with each attempt.
-    Doubling,
-    /// As the Linux initiator does, its window included; gives up after 180 s.
-    Linux,
-}
-
 /// Arguments of `load`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct LoadArgs {
@@ -104,14 +95,8 @@ pub struct LoadArgs {
     /// How addresses follow each other: random, sequential, zipf[:THETA] (the exponent, 0.99 unless
     /// given), hotspot[:SPACE/LOAD] (the first SPACE percent get LOAD percent of the requests, 20/80
     /// unless given).
-    #[arg(long, value_name = "PATTERN", conflicts_with_all = ["sequential", "random"])]
-    pub pattern: Option<Pattern>,
-    /// Short for --pattern sequential.
-    #[arg(long, conflicts_with = "random")]
-    pub sequential: bool,
-    /// Short for --pattern random (the default).
-    #[arg(long)]
-    pub random: bool,
+    #[arg(long, value_name = "PATTERN", default_value = "random")]
+    pub pattern: Pattern,
     /// Use only this many sectors from the start [default: all; with --verify at most 262144].
     #[arg(long, value_name = "SECTORS")]
     pub span: Option<u64>,
@@ -122,10 +107,7 @@ pub struct LoadArgs {
     /// Write to an export that seems to hold data.
     #[arg(long)]
     pub destroy_data: bool,
-    /// When to send a request again that was not answered.
-    #[arg(long, default_value = "doubling")]
-    pub resend: ResendKind,
-    /// How long to wait for a reply before the request is sent again.
+    /// How long to wait for a reply before the request is sent again; doubles with each attempt.
     #[arg(long, value_name = "MS", default_value_t = 100)]
     pub timeout_ms: u64,
     /// Seed of the addresses, arrivals and stamps [default: from the clock].
@@ -137,7 +119,7 @@ pub struct LoadArgs {
     /// Write the results to this file as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write a report with all its files to this directory, which must be new, empty, or hold an earlier report.
+    /// Write a report with all its files to this directory, which must be new or empty.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
     /// A target on this host: report its CPU time for each request.
@@ -149,11 +131,6 @@ pub struct LoadArgs {
 }
 
 impl LoadArgs {
-    /// The address pattern.
-    pub fn pattern(&self) -> Pattern {
-        self.pattern.unwrap_or(if self.sequential { Pattern::Sequential } else { Pattern::Random })
-    }
-
     /// The percentage of reads.
     pub fn reads(&self) -> u8 {
         match self.op {

@@ -5,12 +5,12 @@ mod load;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 use crate::aoe::Address;
 
 pub use compare::CompareArgs;
-pub use load::{ArrivalKind, LoadArgs, Op, PortKind, RampArgs, ResendKind};
+pub use load::{ArrivalKind, LoadArgs, Op, PortKind, RampArgs};
 
 /// Finds, loads and measures ATA-over-Ethernet targets.
 #[derive(Parser, Debug)]
@@ -61,42 +61,15 @@ pub struct EchoArgs {
     /// Address to answer at.
     #[arg(long, value_name = "SHELF.SLOT", default_value = "0.1")]
     pub export: Address,
-    /// Most sectors in a frame [default: as many as the MTU allows, at most 16].
-    #[arg(long, value_name = "N")]
-    pub sectors: Option<u8>,
-    /// Size to claim, in sectors.
-    #[arg(long, value_name = "SECTORS", default_value_t = 1 << 21)]
-    pub size: u64,
     /// Pin to this core.
     #[arg(long, value_name = "CORE")]
     pub cpu: Option<usize>,
     /// Never sleep.
     #[arg(long)]
     pub spin: bool,
-    /// Entries of the rx and tx rings.
-    #[arg(long, value_name = "N", default_value_t = 512)]
-    pub ring: u32,
     /// Requests in flight to advertise.
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub buffer_count: u16,
-    /// For tests: keep what is written in memory, over AF_PACKET, and do this wrong.
-    #[arg(long, hide = true)]
-    pub lie: Option<Lie>,
-}
-
-/// What a target does wrong.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Lie {
-    /// Nothing.
-    None,
-    /// Some sectors keep their first contents.
-    Stale,
-    /// Some sectors are never stored.
-    Lose,
-    /// Some replies have a tag that was never sent.
-    WrongTag,
-    /// Some reads return other sectors than requested.
-    WrongLba,
 }
 
 /// Arguments of `report`.
@@ -105,7 +78,7 @@ pub struct ReportArgs {
     /// Result files, as `load --json` and `--report` (its result.json) write them.
     #[arg(required = true, value_name = "RESULT.json")]
     pub results: Vec<PathBuf>,
-    /// Write the report with all its files to this directory, which must be new, empty, or hold an earlier report.
+    /// Write the report with all its files to this directory, which must be new or empty.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
 }

@@ -6,7 +6,6 @@ use crate::outcome::Condition;
 use super::case::Case;
 use super::pair::Pair;
 use super::plan::Plan;
-use super::samples::Samples;
 use super::target::{Target, xblade_told};
 
 /// What the CPU time of a target's process includes, and what it does not.
@@ -17,26 +16,30 @@ const CHARGED: &str = "CPU seconds for a million requests, of the target's proce
      core: \"gen kernel\" is the share of the generator's core that the kernel took, for both of them";
 
 /// The conditions common to all targets.
-pub fn of_all(plan: &Plan, results: &[Samples], versions: Vec<Condition>) -> Vec<Condition> {
+pub fn of_all(plan: &Plan, versions: Vec<Condition>) -> Vec<Condition> {
     let mut all = vec![condition("profile", plan.profile.as_str())];
     all.extend(versions);
     all.extend(conditions::of_host());
+    let page_cache = if plan.cold {
+        "a target's file is dropped from it before each measurement"
+    } else {
+        "files stay in it as they were written and as measurements leave them"
+    };
     all.extend([
         condition("network", "veth pair between two namespaces, one queue; nothing else on it"),
         condition("target's core", plan.target_core.to_string()),
         condition("generator's core", plan.generator_core.to_string()),
-        condition("generator's port", port(results)),
         condition("files", files(plan)),
-        condition("page cache", page_cache(plan.cold)),
+        condition("page cache", page_cache),
         condition("rounds", rounds(plan)),
         condition("CPU time", CHARGED),
         condition("gen idle", "near 0 the generator is the limit, and the target could do more"),
     ]);
-    if results.iter().any(|samples| samples.case.is_durable()) {
+    if plan.cases.iter().any(|case| case.durable) {
         let text = "acknowledged from stable storage (xblade durability=durable, vblade -s, fio sync=dsync)";
         all.push(condition("durable", text));
     }
-    if results.iter().flat_map(|samples| &samples.targets).any(Target::is_fio) {
+    if plan.targets.iter().any(Target::is_fio) {
         let text = "on the bare file, without a network, on the target's core; io_uring, O_DIRECT, as many in flight; \
                     each durable write is flushed for itself, so that it is no ceiling for who flushes many at once; \
                     \"beside a busy core\": the generator's core spins meanwhile, as it does for the targets of the \
@@ -49,42 +52,19 @@ pub fn of_all(plan: &Plan, results: &[Samples], versions: Vec<Condition>) -> Vec
     all
 }
 
-/// Removes the conditions that are common to all: those of the machine.
-pub fn drop_host(conditions: &mut Vec<Condition>) {
-    let host = conditions::of_host();
-    conditions.retain(|condition| host.iter().all(|other| other.name != condition.name));
-    for condition in conditions {
-        condition.name = format!("generator's {}", condition.name);
-    }
-}
-
-/// The frames dropped by the ends of the pair, from readings before and after the
-/// comparison.
-pub fn of_drops(before: (u64, u64), after: (u64, u64)) -> Condition {
-    let text = format!(
-        "target's end {} before, {} after; generator's end {} before, {} after",
-        before.0, after.0, before.1, after.1
-    );
-    condition("frames dropped", text)
-}
-
 /// The conditions of a running target.
 pub fn of_target(target: &Target, case: &Case, said: &str, pair: &Pair) -> Vec<Condition> {
-    let mut all =
-        vec![condition("target", target.name(case)), condition("durability", durability(target, case))];
-    all.push(condition("XDP at the target", pair.target.xdp()));
+    let durability = match (target, case.durable) {
+        (Target::Custom(..), _) => "as its command says",
+        (_, true) => "durable, unless the name says otherwise",
+        (_, false) => "volatile",
+    };
+    let mut all = vec![condition("durability", durability)];
+    all.extend(pair.target.xdp().map(|mode| condition("XDP at the target", mode)));
     if matches!(target, Target::Xblade(_)) {
         all.extend(xblade_told(said));
     }
     all
-}
-
-fn durability(target: &Target, case: &Case) -> &'static str {
-    match (target, case.is_durable()) {
-        (Target::Custom(_), _) => "as its command says",
-        (_, true) => "durable, unless the name says otherwise",
-        (_, false) => "volatile",
-    }
 }
 
 fn files(plan: &Plan) -> String {
@@ -96,24 +76,10 @@ fn files(plan: &Plan) -> String {
     )
 }
 
-fn page_cache(cold: bool) -> &'static str {
-    if cold {
-        "a target's file is dropped from it before each measurement"
-    } else {
-        "files stay in it as they were written and as measurements leave them"
-    }
-}
-
 fn rounds(plan: &Plan) -> String {
     format!(
         "{} of {} s, {} s of warm-up; targets take turns within a round, figures are medians, ratios are taken within \
          rounds and shown as median (least–most)",
         plan.rounds, plan.seconds, plan.warm_up
     )
-}
-
-/// The port of the generator.
-fn port(results: &[Samples]) -> String {
-    let mut networks = results.iter().flat_map(|s| s.rounds.iter().flatten()).filter(|s| s.has_network());
-    networks.next().map_or_else(|| "none".to_owned(), |sample| sample.outcome.setup.port.clone())
 }

@@ -19,7 +19,7 @@ const SPARE_MIB: u64 = 64;
 /// Temporary files, removed when dropped.
 #[derive(Debug)]
 pub struct Files {
-    /// By target; `None` for one without a file.
+    /// By target; some have none.
     paths: Vec<Option<PathBuf>>,
     /// The file for results during a measurement.
     pub result: PathBuf,
@@ -31,15 +31,18 @@ impl Files {
     /// marking them as written. The content is not zero, because reading a hole would
     /// cost no memory access.
     pub fn new(directory: &Path, mib: u64, wanted: &[bool]) -> Result<Self> {
-        remove_old(directory);
+        let old =
+            shell::left_behind(directory).filter(|path| path.extension().is_some_and(|end| end == "img"));
+        old.for_each(|path| drop(fs::remove_file(path)));
         let copies = wanted.iter().filter(|wanted| **wanted).count() as u64;
         check_room(directory, free_mib(directory)?, copies, mib)?;
         let id = std::process::id();
         let path = |at: usize| directory.join(format!("xbb-{id}-{at}.img"));
         let paths = wanted.iter().enumerate().map(|(at, wanted)| wanted.then(|| path(at))).collect();
-        let result = std::env::temp_dir().join(format!("xbb-{id}.json"));
-        let files = Self { paths, result };
-        files.paths.iter().flatten().try_for_each(|path| write(path, mib))?;
+        let files = Self { paths, result: std::env::temp_dir().join(format!("xbb-{id}.json")) };
+        for path in files.paths.iter().flatten() {
+            write(path, mib).with_context(|| format!("cannot write {}", path.display()))?;
+        }
         Ok(files)
     }
 
@@ -51,12 +54,11 @@ impl Files {
     /// Syncs all written data, so that no target pays for another's writes. If `cold`,
     /// also drops the target's file from the page cache.
     pub fn settle(&self, target: usize, cold: bool) -> Result<()> {
-        for (at, path) in self.paths.iter().enumerate() {
-            let Some(path) = path else { continue };
+        for path in self.paths.iter().flatten() {
             let failed = || format!("cannot sync {}", path.display());
             let file = File::open(path).with_context(failed)?;
             file.sync_all().with_context(failed)?;
-            if cold && at == target {
+            if cold && path == self.path(target) {
                 fadvise(&file, 0, None, Advice::DontNeed).with_context(failed)?;
             }
         }
@@ -73,28 +75,17 @@ impl Drop for Files {
 }
 
 fn write(path: &Path, mib: u64) -> Result<()> {
-    let failed = || format!("cannot write {}", path.display());
-    let mut out = File::create(path).with_context(failed)?;
+    let mut out = File::create(path)?;
     let block: Vec<u8> = (0..1u32 << 18).flat_map(|n| n.wrapping_mul(0x9E37_79B1).to_le_bytes()).collect();
     for _ in 0..mib {
-        out.write_all(&block).with_context(failed)?;
+        out.write_all(&block)?;
     }
-    out.sync_all().with_context(failed)?;
-    let allocated = out.metadata().with_context(failed)?.blocks() * 512;
+    out.sync_all()?;
+    let allocated = out.metadata()?.blocks() * 512;
     if allocated < mib << 20 {
-        bail!("{}: the file system allocated {allocated} bytes only: it compresses", path.display());
+        bail!("the file system allocated {allocated} bytes only: it compresses");
     }
     Ok(())
-}
-
-/// Removes the files of killed comparisons.
-fn remove_old(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if shell::left_behind(&name).is_some_and(|rest| rest.ends_with(".img")) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
 }
 
 /// The free space of a directory, in MiB; if its files take memory, at most the free
@@ -103,16 +94,13 @@ fn free_mib(directory: &Path) -> Result<u64> {
     let stat = rustix::fs::statvfs(directory)
         .with_context(|| format!("cannot ask how much is free in {}", directory.display()))?;
     let disk = (stat.f_bavail * stat.f_frsize) >> 20;
-    if !conditions::is_in_memory(directory) {
-        return Ok(disk);
-    }
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    Ok(memory_mib(&text).map_or(disk, |memory| memory.min(disk)))
+    let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory_mib(&text));
+    Ok(memory.filter(|_| conditions::is_in_memory(directory)).map_or(disk, |memory| memory.min(disk)))
 }
 
 fn memory_mib(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib >> 10)
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? >> 10)
 }
 
 fn check_room(directory: &Path, free: u64, copies: u64, mib: u64) -> Result<()> {
@@ -160,18 +148,16 @@ mod tests {
 
     #[test]
     fn files_of_a_comparison_that_was_killed_are_removed() {
-        let folder = std::env::temp_dir().join(format!("xbb-old-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("xbb-killed-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         // No process has this ID: it is above the maximum of Linux.
-        let (old, ours) = (folder.join("xbb-4194305-0.img"), format!("xbb-{}-0.img", std::process::id()));
-        let kept = [folder.join(ours), folder.join("xbb-4194305-0.txt"), folder.join("xbb-x-0.img")];
-        for path in kept.iter().chain([&old]) {
-            fs::write(path, "").unwrap();
+        for name in ["xbb-4194305-0.img", "xbb-4194305-0.txt", "xbb-x-0.img"] {
+            fs::write(folder.join(name), "").unwrap();
         }
-        remove_old(&folder);
-        let left = kept.each_ref().map(|path| path.exists());
-        let gone = !old.exists();
+        Files::new(&folder, 1, &[false]).unwrap();
+        let left = fs::read_dir(&folder).unwrap().count();
+        let gone = !folder.join("xbb-4194305-0.img").exists();
         fs::remove_dir_all(&folder).unwrap();
-        assert_eq!((left, gone), ([true; 3], true));
+        assert_eq!((left, gone), (2, true));
     }
 }

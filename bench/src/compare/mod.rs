@@ -2,16 +2,15 @@
 //! veth pair and temporary files.
 //!
 //! ```text
-//! profile ─► plan ─► rig: pair, files ──► target + generator ──► sample ─► samples ─► document ─► report
+//! profile ─► plan ─► rig: pair, files ──► target + generator ──► samples ─► document ─► report
 //!                               └───────► fio ────────────────────┘
 //! ```
 
 mod case;
 mod conditions;
 mod files;
-mod generator;
+mod fio;
 mod observer;
-mod output;
 mod pair;
 mod plan;
 mod rig;
@@ -23,23 +22,21 @@ mod target;
 mod tests;
 mod warnings;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::args::CompareArgs;
-use crate::conditions::{Cores, ROOT, load_average};
-use crate::outcome::Outcome;
-use crate::report::{Document, Section};
+use crate::conditions::ROOT;
+use crate::outcome::{Outcome, Sample};
+use crate::report::{self, Document, Section};
 use crate::signals;
 
-pub use case::CaseSpec;
-pub use target::{CustomTarget, Target};
+pub use case::Case;
+pub use target::Target;
 
 use plan::Plan;
 use rig::Rig;
-use samples::Samples;
-use table::Earlier;
 use target::Programs;
 
 /// Measures, and writes the results. Returns `false` if a request failed or data was
@@ -50,43 +47,56 @@ pub fn run(args: &CompareArgs) -> Result<bool> {
         return Ok(true);
     }
     let mut plan = Plan::new(args)?;
-    let earlier = args.against.as_deref().map(Earlier::read).transpose()?;
+    let earlier = args
+        .against
+        .as_deref()
+        .map(|path| table::earlier(path).with_context(|| format!("--against {}", path.display())));
+    let earlier = earlier.transpose()?;
+    let directory = args.report.clone().unwrap_or_else(|| usual(&plan.profile));
+    report::check(&directory)?;
     if !rustix::process::geteuid().is_root() {
         bail!("network namespaces and XDP need root: run this with sudo");
     }
     let (programs, missing) = Programs::find(args, &mut plan)?;
-    let (stop, root) = (signals::on_interrupt()?, Path::new(ROOT));
-    let mut suspect = warnings::of_machine(&plan, &Cores::read(root), load_average(root));
-    suspect.extend(missing);
-    suspect.extend(earlier.as_ref().map(|_| table::NOTE.to_owned()));
-    let versions = programs.versions(&plan.targets);
+    let mut warnings = warnings::of_machine(&plan, Path::new(ROOT));
+    warnings.extend(missing);
+    warnings.extend(earlier.as_ref().map(|_| table::NOTE.to_owned()));
+    let conditions = conditions::of_all(&plan, programs.versions(&plan.targets));
+    let stop = signals::on_interrupt()?;
     let rig = Rig::new(&plan, programs, args.port, &stop)?;
-    let drops = || anyhow::Ok((rig.pair.target.drops()?, rig.pair.initiator.drops()?));
-    let before = drops()?;
-    let results = plan.cases.iter().map(|case| rig.measure(case)).collect::<Result<Vec<Samples>>>()?;
-    let mut conditions = conditions::of_all(&plan, &results, versions);
-    conditions.push(conditions::of_drops(before, drops()?));
+    let section = |case: &Case| Ok(section(case.name(), rig.measure(case)?, earlier.as_ref()));
+    let sections = plan.cases.iter().map(section).collect::<Result<_>>()?;
     drop(rig);
-    let document = Document {
-        title: format!("xblade-bench compare: {}", plan.profile),
-        conditions,
-        warnings: suspect,
-        sections: results.iter().map(|samples| section(samples, earlier.as_ref())).collect(),
-    };
-    output::write(args, &plan.profile, &document)?;
-    Ok(document.sections.iter().flat_map(|section| &section.samples).all(|sample| sample.outcome.is_good()))
+    let title = format!("xblade-bench compare: {}", plan.profile);
+    let document = Document { title, conditions, warnings, sections };
+    print!("{}", report::markdown(&document));
+    report::write_all(&document, &directory)?;
+    let page = directory.join("report.html");
+    println!("\nreport: {}", std::fs::canonicalize(&page).unwrap_or(page).display());
+    let mut samples = document.sections.iter().flat_map(|section| &section.samples);
+    Ok(samples.all(|sample| sample.outcome.is_good()))
 }
 
 /// A case for reports: a curve for each target, and every sample.
-fn section(samples: &Samples, earlier: Option<&Earlier>) -> Section {
-    let each = 0..samples.targets.len();
-    let outcome = |at: usize| Some(Outcome { name: samples.name(at), ..samples::merged(samples.of(at))? });
+fn section(title: String, samples: Vec<Sample>, earlier: Option<&Document>) -> Section {
+    let earlier =
+        earlier.and_then(|document| document.sections.iter().find(|section| section.title == title));
+    let outcome = |target: &str| {
+        let of: Vec<&Sample> = samples::of(&samples, target).collect();
+        let merged = samples::merged(&of)?;
+        Some(Outcome { warnings: warnings::of_target(&of, &merged), ..merged })
+    };
     Section {
-        title: samples.case.name(),
-        table: Some(table::table(samples, earlier)),
-        warnings: warnings::of_samples(samples),
-        outcomes: each.filter_map(outcome).collect(),
-        samples: samples.rounds.iter().flatten().cloned().collect(),
-        ratios: samples.ratios(),
+        table: Some(table::table(&samples, earlier.map(|section| section.samples.as_slice()))),
+        outcomes: samples::names(&samples).into_iter().filter_map(outcome).collect(),
+        ratios: samples::ratios(&samples),
+        title,
+        samples,
     }
+}
+
+/// A new directory, named after the profile and the time.
+fn usual(profile: &str) -> PathBuf {
+    let time = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
+    PathBuf::from(format!("xblade-report-{profile}-{time}"))
 }

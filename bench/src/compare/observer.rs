@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -21,65 +21,30 @@ const FOOTPRINT_EVERY_S: f64 = 0.5;
 pub struct Reading {
     target_core: CoreTime,
     generator_core: CoreTime,
-    clocks: Clocks,
     dropped: u64,
-}
-
-/// The wall clock and the monotonic clock at one moment.
-#[derive(Clone, Copy, Debug)]
-struct Clocks {
-    wall: SystemTime,
-    steady: Instant,
 }
 
 impl Reading {
     /// Reads the counters.
     pub fn take(plan: &Plan, pair: &Pair) -> Result<Self> {
         Ok(Self {
-            dropped: pair.target.drops()? + pair.initiator.drops()?,
+            dropped: pair.drops()?,
             target_core: CoreTime::read(plan.target_core)?,
             generator_core: CoreTime::read(plan.generator_core)?,
-            clocks: Clocks::read(),
         })
     }
 
     /// What happened since an earlier reading.
     pub fn since(&self, before: &Self) -> Machine {
-        let [target, generator] =
-            [(&self.target_core, &before.target_core), (&self.generator_core, &before.generator_core)];
+        let (target, generator) = (&self.target_core, &self.generator_core);
+        let steal = target.steal_since(&before.target_core) + generator.steal_since(&before.generator_core);
         Machine {
-            target_core_busy: target.0.busy_since(target.1),
-            generator_core_busy: generator.0.busy_since(generator.1),
-            generator_core_kernel: generator.0.kernel_since(generator.1),
-            steal: (target.0.steal_since(target.1) + generator.0.steal_since(generator.1)) / 2.0,
-            clock_step_us: self.clocks.step_since(&before.clocks),
+            target_core_busy: target.busy_since(&before.target_core),
+            generator_core_busy: generator.busy_since(&before.generator_core),
+            generator_core_kernel: generator.kernel_since(&before.generator_core),
+            steal: steal / 2.0,
             dropped: self.dropped.saturating_sub(before.dropped),
         }
-    }
-}
-
-impl Clocks {
-    /// Reads both clocks, the best of several times: the time that it takes bounds the
-    /// error of their difference.
-    fn read() -> Self {
-        let once = |_| {
-            let (before, wall) = (Instant::now(), SystemTime::now());
-            let took = before.elapsed();
-            (took, Self { wall, steady: before + took / 2 })
-        };
-        let best = (1..20).map(once).fold(once(0), |best, next| if next.0 < best.0 { next } else { best });
-        best.1
-    }
-
-    /// The step of the wall clock against the monotonic clock since then, in
-    /// microseconds.
-    fn step_since(&self, before: &Self) -> f64 {
-        let steady = self.steady.duration_since(before.steady).as_secs_f64();
-        let wall = match self.wall.duration_since(before.wall) {
-            Ok(forward) => forward.as_secs_f64(),
-            Err(backward) => -backward.duration().as_secs_f64(),
-        };
-        (wall - steady) * 1e6
     }
 }
 
@@ -90,7 +55,8 @@ pub struct Footprints {
     started: Instant,
     every: Duration,
     next: Duration,
-    all: Vec<Footprint>,
+    /// All that were taken.
+    pub all: Vec<Footprint>,
 }
 
 impl Footprints {
@@ -110,11 +76,6 @@ impl Footprints {
         self.next = now + self.every;
         let found = footprint(Path::new(&format!("/proc/{}", self.pid)), now.as_secs_f64());
         self.all.extend(found);
-    }
-
-    /// All footprints taken.
-    pub fn take(self) -> Vec<Footprint> {
-        self.all
     }
 }
 
@@ -151,18 +112,8 @@ mod tests {
         for _ in 0..3 {
             footprints.look();
         }
-        let all = footprints.take();
+        let all = footprints.all;
         assert_eq!(all.len(), 1);
         assert!(all[0].memory_kib > 0 && all[0].descriptors >= 3);
-    }
-
-    #[test]
-    fn a_clock_that_is_set_is_seen_either_way() {
-        let before = Clocks::read();
-        assert!(Clocks::read().step_since(&before).abs() < 10_000.0, "nobody has set it");
-        let second = Duration::from_secs(1);
-        let ahead = Clocks { wall: before.wall + second, ..before };
-        let behind = Clocks { wall: before.wall - second, ..before };
-        assert_eq!((ahead.step_since(&before), behind.step_since(&before)), (1e6, -1e6));
     }
 }

@@ -1,5 +1,8 @@
 //! Two network namespaces with a veth pair between them, removed when dropped.
 
+use std::path::Path;
+use std::process::Command;
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -28,69 +31,66 @@ pub struct Pair {
 }
 
 impl End {
-    /// The command prefix that runs a program here, on a core.
-    pub fn run_on(&self, core: usize) -> Vec<String> {
+    /// Runs a program here, on a core.
+    pub fn command(&self, core: usize, program: &Path) -> Command {
+        let mut command = Command::new("nsenter");
         // Not `ip netns exec`: that hides /sys/fs/bpf.
-        let namespace = format!("--net=/run/netns/{}", self.namespace);
-        shell::words(&[&"nsenter", &namespace, &"taskset", &"-c", &core])
+        command.arg(format!("--net=/run/netns/{}", self.namespace));
+        command.args(["taskset", "-c", &core.to_string()]).arg(program);
+        command
     }
 
-    /// Frames dropped by this interface and by its driver.
+    /// Frames dropped by this interface.
     pub fn drops(&self) -> Result<u64> {
-        let text =
-            shell::run(&["ip", "-n", &self.namespace, "-s", "-j", "link", "show", "dev", self.interface])?;
-        let links: Value =
-            serde_json::from_str(&text).context("cannot read the output of `ip -s -j link`")?;
-        let counted = |way: &str, what: &str| {
-            links.pointer(&format!("/0/stats64/{way}/{what}")).and_then(Value::as_u64).unwrap_or(0)
-        };
-        let stack = counted("rx", "dropped") + counted("tx", "dropped") + counted("rx", "errors");
-        Ok(stack + self.driver_drops())
+        let link = self.link()?;
+        let counters = ["rx/dropped", "tx/dropped", "rx/errors"];
+        Ok(counters.iter().filter_map(|name| link.pointer(&format!("/0/stats64/{name}"))?.as_u64()).sum())
     }
 
     /// Where the attached XDP program runs.
-    pub fn xdp(&self) -> String {
-        let words = ["ip", "-n", &self.namespace, "-j", "link", "show", "dev", self.interface];
-        let links = shell::run(&words).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
-        let mode = links.and_then(|links| links.pointer("/0/xdp/mode")?.as_u64());
-        match mode {
-            // XDP_ATTACHED_*, linux/if_link.h.
-            Some(1) => "native mode".to_owned(),
-            Some(2) => "generic mode".to_owned(),
-            Some(other) => format!("mode {other}"),
-            None => "none".to_owned(),
-        }
+    pub fn xdp(&self) -> Result<&'static str> {
+        // XDP_ATTACHED_*, linux/if_link.h.
+        Ok(match self.link()?.pointer("/0/xdp/mode").and_then(Value::as_u64) {
+            Some(1) => "native mode",
+            Some(2) => "generic mode",
+            Some(_) => "another mode",
+            None => "none",
+        })
+    }
+
+    /// The interface with its counters.
+    fn link(&self) -> Result<Value> {
+        let words = ["ip", "-n", &self.namespace, "-s", "-j", "link", "show", "dev", self.interface];
+        serde_json::from_str(&shell::run(&words)?).context("cannot read the output of `ip -s -j link`")
     }
 
     /// Kills every process in its namespace; all of them are ours.
     pub fn kill_all(&self) {
-        let listed = shell::output(&["ip", "netns", "pids", &self.namespace]);
-        let listed = listed.map(|output| output.stdout).unwrap_or_default();
-        for pid in String::from_utf8_lossy(&listed).split_whitespace() {
-            let _ = shell::output(&["kill", "-KILL", pid]);
+        let pids = shell::run(&["ip", "netns", "pids", &self.namespace]).unwrap_or_default();
+        for pid in pids.split_whitespace() {
+            let _ = shell::run(&["kill", "-KILL", pid]);
         }
     }
 
-    /// The drops that `ethtool -S` reports; 0 if it is not installed.
-    fn driver_drops(&self) -> u64 {
-        let namespace = format!("--net=/run/netns/{}", self.namespace);
-        let Ok(output) = shell::output(&["nsenter", &namespace, "ethtool", "-S", self.interface]) else {
-            return 0;
-        };
-        sum_of_drops(&String::from_utf8_lossy(&output.stdout))
+    fn set(&self, words: &[&str]) -> Result<()> {
+        shell::run(&[&["ip", "-n", &self.namespace, "link", "set", self.interface], words].concat())
+            .map(|_| ())
     }
 
-    fn ip(&self, words: &[&str]) -> Result<()> {
-        let mut all = vec!["ip", "-n", &self.namespace];
-        all.extend(words);
-        shell::run(&all).map(|_| ())
+    /// Removes the namespace with all that runs in it. It may never have been made.
+    fn remove(&self) {
+        self.kill_all();
+        let _ = shell::run(&["ip", "netns", "del", &self.namespace]);
     }
 }
 
 impl Pair {
     /// Creates the pair, with the ID of this process in the names.
     pub fn new() -> Result<Self> {
-        remove_old();
+        for path in shell::left_behind(Path::new("/run/netns")) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            End { namespace: name, interface: "" }.remove();
+        }
         let end =
             |letter, interface| End { namespace: format!("xbb-{}-{letter}", std::process::id()), interface };
         let pair = Self { target: end('t', TARGET_IF), initiator: end('i', INITIATOR_IF) };
@@ -102,67 +102,28 @@ impl Pair {
         let (t, i) = (&self.target, &self.initiator);
         shell::run(&["ip", "netns", "add", &t.namespace])?;
         shell::run(&["ip", "netns", "add", &i.namespace])?;
-        let one = ["numtxqueues", "1", "numrxqueues", "1"];
-        let mut words = vec!["ip", "link", "add", t.interface, "netns", &t.namespace];
-        words.extend(one);
-        words.extend(["type", "veth", "peer", "name", i.interface, "netns", &i.namespace]);
-        words.extend(one);
-        shell::run(&words)?;
-        for end in [t, i] {
-            // Without an IPv6 address the kernel sends nothing by itself.
-            end.ip(&["link", "set", end.interface, "addrgenmode", "none"])?;
-            end.ip(&["link", "set", end.interface, "up"])?;
-        }
-        Ok(())
+        let queues = ["numtxqueues", "1", "numrxqueues", "1"];
+        let one = [&["ip", "link", "add", t.interface, "netns", &t.namespace], &queues[..]].concat();
+        let other =
+            [&["type", "veth", "peer", "name", i.interface, "netns", &i.namespace], &queues[..]].concat();
+        shell::run(&[one, other].concat())?;
+        // Without an IPv6 address the kernel sends nothing by itself.
+        [t, i].iter().try_for_each(|end| end.set(&["addrgenmode", "none", "up"]))
     }
 
     /// Sets the MTU of both ends.
     pub fn set_mtu(&self, mtu: usize) -> Result<()> {
-        let mtu = mtu.to_string();
-        [&self.target, &self.initiator]
-            .into_iter()
-            .try_for_each(|end| end.ip(&["link", "set", end.interface, "mtu", &mtu]))
+        [&self.target, &self.initiator].iter().try_for_each(|end| end.set(&["mtu", &mtu.to_string()]))
+    }
+
+    /// Frames dropped by both ends.
+    pub fn drops(&self) -> Result<u64> {
+        Ok(self.target.drops()? + self.initiator.drops()?)
     }
 }
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        for end in [&self.target, &self.initiator] {
-            end.kill_all();
-            // Fails if it was never created.
-            let _ = shell::output(&["ip", "netns", "del", &end.namespace]);
-        }
-    }
-}
-
-/// Removes the namespaces of killed comparisons.
-fn remove_old() {
-    let names = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
-    for name in names.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
-        if shell::left_behind(&name).is_some_and(|rest| rest == "t" || rest == "i") {
-            End { namespace: name.clone(), interface: "" }.kill_all();
-            let _ = shell::output(&["ip", "netns", "del", &name]);
-        }
-    }
-}
-
-/// The sum of the counters of `ethtool -S` whose names end in "drops" or "errors".
-fn sum_of_drops(text: &str) -> u64 {
-    text.lines()
-        .filter_map(|line| line.split_once(':'))
-        .filter(|(name, _)| name.ends_with("drops") || name.ends_with("errors"))
-        .filter_map(|(_, value)| value.trim().parse::<u64>().ok())
-        .sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn drops_of_a_driver_are_added_up() {
-        let text = "NIC statistics:\n     peer_ifindex: 3\n     rx_queue_0_xdp_packets: 9\n     \
-                    rx_queue_0_drops: 2\n     rx_queue_0_xdp_tx_errors: 5\n     rx_queue_0_xdp_drops: 4\n";
-        assert_eq!(sum_of_drops(text), 11);
+        [&self.target, &self.initiator].iter().for_each(|end| end.remove());
     }
 }

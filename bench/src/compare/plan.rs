@@ -3,16 +3,16 @@
 //! program needs no files.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use anyhow::{Context, Error, Result, bail};
+use serde::{Deserialize, Deserializer};
 
 use crate::args::CompareArgs;
 use crate::outcome::applying;
 
-use super::case::{Case, CaseSpec};
-use super::shell::split;
-use super::target::{CustomTarget, Target};
+use super::case::Case;
+use super::target::Target;
 
 /// The built-in profiles.
 const BUILT_IN: [(&str, &str); 10] = [
@@ -29,20 +29,17 @@ const BUILT_IN: [(&str, &str); 10] = [
 ];
 
 /// The settings of a comparison; without [`Plan::new`], those of a profile.
-#[derive(Clone, PartialEq, Deserialize, Debug)]
+#[derive(Clone, Deserialize, Debug)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Plan {
     /// The name of the profile.
     #[serde(skip)]
     pub profile: String,
     /// Its purpose, in one line.
-    pub about: String,
+    about: String,
     /// The targets, in the order within a round; in a profile as in `--targets`.
     #[serde(deserialize_with = "parsed")]
     pub targets: Vec<Target>,
-    /// Custom targets of a profile.
-    #[serde(default)]
-    target: Vec<CustomTarget>,
     /// Number of rounds; each measures every target once.
     pub rounds: usize,
     /// Length of a measurement.
@@ -59,11 +56,16 @@ pub struct Plan {
     /// Whether files are dropped from the page cache before each measurement.
     #[serde(default)]
     pub cold: bool,
-    /// The cases of a profile.
-    case: Vec<CaseSpec>,
-    /// The cases to measure, in order.
-    #[serde(skip)]
+    /// The cases to measure, in order; in a profile as in `--case`.
+    #[serde(rename = "case", deserialize_with = "parsed")]
     pub cases: Vec<Case>,
+    /// Of mixed loads, the percentage of reads.
+    read_percent: Option<u8>,
+    /// The address pattern.
+    pattern: Option<String>,
+    /// Whether writes are stamped and reads checked.
+    #[serde(default)]
+    verify: bool,
     /// Core of the target.
     #[serde(skip)]
     pub target_core: usize,
@@ -75,7 +77,7 @@ pub struct Plan {
     pub xblade_options: Vec<String>,
 }
 
-fn parsed<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Target>, D::Error> {
+fn parsed<'de, T: FromStr<Err = Error>, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     let words = Vec::<String>::deserialize(from)?;
     words.iter().map(|word| word.parse().map_err(serde::de::Error::custom)).collect()
 }
@@ -84,9 +86,24 @@ impl Plan {
     /// Reads the profile and applies the command line.
     pub fn new(args: &CompareArgs) -> Result<Self> {
         let profile = Self::find(&args.profile)?;
+        let targets = if args.targets.is_empty() { &profile.targets } else { &args.targets };
+        let cases = if args.case.is_empty() { &profile.cases } else { &args.case };
+        let read_percent = args.read_percent.or(profile.read_percent).unwrap_or(50);
+        let pattern = args.pattern.as_ref().or(profile.pattern.as_ref());
+        let pattern = pattern.cloned().unwrap_or_else(|| "random".to_owned());
+        let verify = args.verify.unwrap_or(profile.verify);
+        let with_all = |case: &Case| Case {
+            mtu: args.mtu.unwrap_or(case.mtu),
+            window: args.window.unwrap_or(case.window),
+            rate: args.rate,
+            read_percent,
+            pattern: pattern.clone(),
+            verify,
+            ..case.clone()
+        };
         let plan = Self {
-            targets: targets(args, &profile)?,
-            cases: cases(args, &profile)?,
+            targets: targets.iter().chain(&args.target_cmd).cloned().collect(),
+            cases: cases.iter().map(with_all).collect(),
             rounds: args.rounds.unwrap_or(profile.rounds),
             seconds: args.seconds.unwrap_or(profile.seconds),
             warm_up: args.warm_up.unwrap_or(profile.warm_up),
@@ -96,7 +113,12 @@ impl Plan {
             cold: args.cold.unwrap_or(profile.cold),
             target_core: args.target_core,
             generator_core: args.generator_core,
-            xblade_options: args.xblade_option.iter().flat_map(|text| split(text)).collect(),
+            xblade_options: args
+                .xblade_option
+                .iter()
+                .flat_map(|text| text.split_whitespace())
+                .map(str::to_owned)
+                .collect(),
             ..profile
         };
         plan.check()?;
@@ -115,7 +137,7 @@ impl Plan {
         }
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read the profile {name}"))?;
-        let stem = path.file_stem().map_or_else(|| name.into(), |stem| stem.to_string_lossy());
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         Self::read(&stem, &text).with_context(|| format!("the profile {name}"))
     }
 
@@ -131,71 +153,34 @@ impl Plan {
     }
 
     fn check(&self) -> Result<()> {
+        let time = |seconds: f64| seconds.is_finite() && seconds > 0.0;
         let wrong = [
             (self.rounds == 0, "--rounds 0: give 1 or more".to_owned()),
+            (!time(self.seconds), format!("--seconds {}: give more than 0", self.seconds)),
             (
-                !is_time(self.seconds) || self.seconds == 0.0,
-                format!("--seconds {}: give more than 0", self.seconds),
+                self.warm_up != 0.0 && !time(self.warm_up),
+                format!("--warm-up {}: give 0 or more", self.warm_up),
             ),
-            (!is_time(self.warm_up), format!("--warm-up {}: give 0 or more", self.warm_up)),
             (
-                self.interval.is_some_and(|s| !is_time(s) || s == 0.0),
+                self.interval.is_some_and(|seconds| !time(seconds)),
                 "--interval: give more than 0 seconds".to_owned(),
             ),
             (self.mib == 0, "--mib 0: give 1 or more".to_owned()),
             (!self.backing.is_dir(), format!("--backing {}: no such directory", self.backing.display())),
         ];
-        match applying(wrong).first() {
-            Some(text) => bail!("{text}"),
-            None => Ok(()),
+        if let Some(text) = applying(wrong).first() {
+            bail!("{text}");
         }
-    }
-}
-
-/// Whether a number of seconds is valid; neither NaN nor infinity is.
-fn is_time(seconds: f64) -> bool {
-    seconds.is_finite() && seconds >= 0.0
-}
-
-fn targets(args: &CompareArgs, profile: &Plan) -> Result<Vec<Target>> {
-    let mut all = if args.targets.is_empty() { profile.targets.clone() } else { args.targets.clone() };
-    all.extend(profile.target.iter().chain(&args.target_cmd).cloned().map(Target::Custom));
-    let mut names: Vec<String> = all.iter().map(|target| target.name(&Case::default())).collect();
-    names.sort();
-    // Several variants of vblade may be equal in one case and differ in another.
-    let twice = names.windows(2).find(|pair| pair[0] == pair[1] && !pair[0].starts_with("vblade"));
-    match twice {
-        Some(pair) => bail!("two targets are called '{}': give each a name of its own", pair[0]),
-        None => Ok(all),
-    }
-}
-
-/// The cases of `--case`, at all MTUs of the profile unless `--mtu` is given, or else the
-/// profile's, with the options that hold for all of them.
-fn cases(args: &CompareArgs, profile: &Plan) -> Result<Vec<Case>> {
-    let mut mtu: Vec<usize> = profile.case.iter().flat_map(|case| case.mtu.iter().copied()).collect();
-    mtu.sort_unstable();
-    mtu.dedup();
-    let named = |case: &CaseSpec| {
-        let spec = args.cases.or(CaseSpec { mtu: mtu.clone(), ..case.clone() });
-        CaseSpec { window: case.window.or(args.cases.window), ..spec }
-    };
-    let changed = |case: &CaseSpec| args.cases.or(case.clone());
-    let specs: Vec<CaseSpec> = match args.case.as_slice() {
-        [] => profile.case.iter().map(changed).collect(),
-        given => given.iter().map(named).collect(),
-    };
-    let mut each: Vec<Case> = Vec::new();
-    for spec in specs {
-        for case in spec.cases()? {
-            if !each.contains(&case) {
-                each.push(case);
+        for case in &self.cases {
+            case.check()?;
+            let mut names: Vec<String> = self.targets.iter().map(|target| target.name(case)).collect();
+            names.sort();
+            if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+                bail!("two targets are called '{}': give each a name of its own", pair[0]);
             }
         }
+        Ok(())
     }
-    // Cases of one MTU are measured together.
-    each.sort_by_key(|case| case.mtu);
-    Ok(each)
 }
 
 #[cfg(test)]
@@ -220,13 +205,12 @@ mod tests {
     }
 
     #[test]
-    fn named_cases_replace_the_profile_s_and_leave_out_mtus_that_are_too_small() {
+    fn named_cases_replace_the_profile_s() {
         assert_eq!(
-            names("--case write-durable:4096 --case read:1024:1 --window 32"),
+            names("--case write-durable:4096 --case read:1024:1"),
             [
+                "MTU 9000, random durable writes of 4 KiB, 64 in flight",
                 "MTU 1500, random reads of 1 KiB, 1 in flight",
-                "MTU 9000, random durable writes of 4 KiB, 32 in flight",
-                "MTU 9000, random reads of 1 KiB, 1 in flight",
             ]
         );
         let said = plan("--case read:4096 --mtu 1500").unwrap_err().to_string();
@@ -234,28 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn cases_of_a_profile_are_as_large_as_the_mtu_allows_and_ordered_by_it() {
-        assert_eq!(
-            names("--profile throughput"),
-            [
-                "MTU 1500, random reads of 1 KiB, 64 in flight",
-                "MTU 1500, random volatile writes of 1 KiB, 64 in flight",
-                "MTU 9000, random reads of 8 KiB, 64 in flight",
-                "MTU 9000, random volatile writes of 8 KiB, 64 in flight",
-            ]
-        );
-    }
-
-    #[test]
     fn every_value_of_a_case_can_be_changed() {
-        let changed = "--profile quick --mtu 1500 --op mixed --bytes 512 --read-percent 10 --durability durable \
-                       --window 5 --rate 100 --pattern sequential --verify";
-        let name = "MTU 1500, sequential 10 % reads, 90 % durable writes of 0.5 KiB, 5 in flight, 100 a second, \
+        let changed = "--profile quick --case mixed-durable:512 --mtu 9000 --read-percent 10 --window 5 --rate 100 \
+                       --pattern sequential --verify";
+        let name = "MTU 9000, sequential 10 % reads, 90 % durable writes of 0.5 KiB, 5 in flight, 100 a second, \
                     checked";
         assert_eq!(names(changed), [name]);
-        assert!(
-            names("--profile soak --verify=false --rate-of-knee 0.5")[0].ends_with("at 50 % of the knee")
-        );
+        let soak = "MTU 9000, random 70 % reads, 30 % durable writes of 4 KiB, 64 in flight";
+        assert_eq!(names("--profile soak --verify=false"), [soak]);
     }
 
     #[test]
@@ -280,8 +250,12 @@ mod tests {
             ("--mib 0", "--mib 0"),
             ("--targets echo,echo", "called 'echo'"),
             ("--targets echo --target-cmd echo=x", "called 'echo'"),
+            ("--window 0", "--window"),
+            ("--read-percent 101", "--read-percent 101"),
+            ("--rate 0", "--rate 0"),
+            ("--pattern spiral", "--pattern spiral"),
         ] {
-            let said = plan(words).unwrap_err().to_string();
+            let said = format!("{:#}", plan(words).unwrap_err());
             assert!(said.contains(why), "{words}: {said}");
         }
     }
@@ -300,10 +274,7 @@ mod profile_tests {
             let profile = Plan::read(name, text).unwrap();
             assert_eq!(profile.profile, name);
             assert!(profile.about.len() > 10 && profile.rounds > 0 && profile.seconds > 0.0, "{name}");
-            assert!(
-                !profile.case.is_empty() && profile.case.iter().all(|case| case.cases().is_ok()),
-                "{name}"
-            );
+            assert!(!profile.cases.is_empty(), "{name}");
         }
         assert_eq!(Plan::list().unwrap().lines().count(), BUILT_IN.len());
     }
@@ -314,12 +285,10 @@ mod profile_tests {
             let said = Plan::read("x", &format!("{LEAST}{more}")).unwrap_err();
             format!("{said:#}")
         };
-        let said = refused("round = 2\n[[case]]\nop = 'read'\nmtu = [1500]\n");
+        let said = refused("round = 2\ncase = ['read:512']\n");
         assert!(said.contains("line 7") && said.contains("unknown field `round`"), "{said}");
-        let said = refused("[[case]]\nop = 'read'\nmtu = [1500]\nsize = 7\n");
-        assert!(said.contains("unknown field `size`"), "{said}");
-        let said = refused("[[case]]\nop = 'erase'\nmtu = [1500]\n");
-        assert!(said.contains("erase") && said.contains("`read`, `write`, `mixed`"), "{said}");
+        let said = refused("case = ['erase:512']\n");
+        assert!(said.contains("erase:512") && said.contains("write-volatile"), "{said}");
         let said = refused("");
         assert!(said.contains("missing field `case`"), "{said}");
         let text = LEAST.replace("echo", "ublade");
@@ -333,15 +302,12 @@ mod profile_tests {
         let said = Plan::find("speed").unwrap_err().to_string();
         assert!(said.contains("--profile speed") && said.contains("quick, latency, throughput"), "{said}");
         let path = std::env::temp_dir().join(format!("xbb-profile-{}.toml", std::process::id()));
-        let text = "[[case]]\nop = 'read'\nmtu = [1500]\n[[target]]\nname = 'a'\ncommand = 'a {file}'\n";
-        std::fs::write(&path, format!("{LEAST}{text}")).unwrap();
+        std::fs::write(&path, format!("{LEAST}case = ['read:512']\n")).unwrap();
         let profile = Plan::find(path.to_str().unwrap());
         std::fs::write(&path, "no").unwrap();
         let wrong = Plan::find(path.to_str().unwrap());
         std::fs::remove_file(&path).unwrap();
-        let profile = profile.unwrap();
-        assert_eq!(profile.profile, format!("xbb-profile-{}", std::process::id()));
-        assert_eq!(profile.target[0].name, "a");
+        assert_eq!(profile.unwrap().profile, format!("xbb-profile-{}", std::process::id()));
         let said = format!("{:#}", wrong.unwrap_err());
         assert!(said.contains(path.to_str().unwrap()), "{said}");
     }

@@ -1,9 +1,8 @@
 //! Runs other programs, and reports clearly what failed.
 
-use std::fmt::Display;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -13,38 +12,26 @@ use anyhow::{Context, Result, bail};
 /// How often a running program is polled.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The words of a command.
-pub fn words(all: &[&dyn Display]) -> Vec<String> {
-    all.iter().map(ToString::to_string).collect()
-}
-
-/// The words of a text.
-pub fn split(text: &str) -> impl Iterator<Item = String> {
-    text.split_whitespace().map(str::to_owned)
-}
-
 /// Runs a program; returns its output, or an error if it fails.
 pub fn run(words: &[&str]) -> Result<String> {
-    let output = output(words)?;
+    let (program, args) = words.split_first().context("no program to run")?;
+    let output = Command::new(program).args(args).output();
+    let output = output.with_context(|| format!("cannot run `{program}`"))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("`{}` failed: {}", words.join(" "), said.trim());
+        bail!("`{}` failed: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs a program and returns its output and exit code.
-pub fn output(words: &[&str]) -> Result<Output> {
-    let (program, args) = words.split_first().context("no program to run")?;
-    Command::new(program).args(args).output().with_context(|| format!("cannot run `{program}`"))
-}
-
-/// Whether a name is of the form `xbb-PID-REST`, of a process that no longer runs; returns
-/// the rest.
-pub fn left_behind(name: &str) -> Option<&str> {
-    let (pid, rest) = name.strip_prefix("xbb-")?.split_once('-')?;
-    let pid: u32 = pid.parse().ok()?;
-    (!Path::new(&format!("/proc/{pid}")).exists()).then_some(rest)
+/// What killed comparisons left in a directory: entries called xbb-PID-... of processes
+/// that no longer run.
+pub fn left_behind(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let pid = name.strip_prefix("xbb-").and_then(|rest| rest.split_once('-')?.0.parse::<u32>().ok());
+        pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+    })
 }
 
 /// A running program. Dropping it kills it.
@@ -52,24 +39,23 @@ pub fn left_behind(name: &str) -> Option<&str> {
 pub struct Process {
     child: Child,
     log: PathBuf,
-    words: String,
+    command: String,
 }
 
 impl Process {
     /// Starts it.
-    pub fn start(words: &[String]) -> Result<Self> {
+    pub fn start(command: &mut Command) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let (program, args) = words.split_first().context("no program to run")?;
         let name = format!("xbb-{}.{}.log", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let log = std::env::temp_dir().join(name);
-        let output = || File::options().create(true).append(true).open(&log);
-        let [out, err] =
-            [output(), output()].map(|file| file.with_context(|| format!("cannot write {}", log.display())));
-        let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::null()).stdout(out?).stderr(err?);
-        let words = words.join(" ");
-        let child = command.spawn().with_context(|| format!("cannot run `{words}`"))?;
-        Ok(Self { child, log, words })
+        let output = || {
+            let file = File::options().create(true).append(true).open(&log);
+            file.with_context(|| format!("cannot write {}", log.display()))
+        };
+        command.stdin(Stdio::null()).stdout(output()?).stderr(output()?);
+        let words = format!("{command:?}");
+        let child = command.spawn().with_context(|| format!("cannot run {words}"))?;
+        Ok(Self { child, log, command: words })
     }
 
     /// Its process ID.
@@ -89,9 +75,7 @@ impl Process {
 
     /// Its command and output, for an error.
     pub fn story(&self) -> String {
-        let said = self.said();
-        let said = if said.trim().is_empty() { "nothing" } else { said.trim() };
-        format!("`{}` said: {said}", self.words)
+        format!("{} said: {}", self.command, self.said().trim())
     }
 }
 
@@ -105,9 +89,9 @@ impl Drop for Process {
 }
 
 /// Runs a program until it exits or the user interrupts. Calls `look` with its process ID
-/// meanwhile. Returns its output.
-pub fn run_to_end(words: &[String], stop: &AtomicBool, mut look: impl FnMut(u32)) -> Result<String> {
-    let mut process = Process::start(words)?;
+/// meanwhile.
+pub fn run_to_end(command: &mut Command, stop: &AtomicBool, mut look: impl FnMut(u32)) -> Result<()> {
+    let mut process = Process::start(command)?;
     let status = loop {
         // In a terminal, an interrupt reaches the program, too.
         if stop.load(Ordering::Relaxed) {
@@ -121,8 +105,8 @@ pub fn run_to_end(words: &[String], stop: &AtomicBool, mut look: impl FnMut(u32)
     };
     match status.code() {
         // Exit code 2: measured, but some requests failed; the result has the details.
-        Some(0 | 2) => Ok(process.said()),
-        _ => bail!("`{}` failed ({status}): {}", process.words, process.said().trim()),
+        Some(0 | 2) => Ok(()),
+        _ => bail!("{status}: {}", process.story()),
     }
 }
 
@@ -132,21 +116,26 @@ mod tests {
 
     #[test]
     fn only_what_a_killed_comparison_made_is_left_behind() {
+        let folder = std::env::temp_dir().join(format!("xbb-old-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
         // No process has this ID: it is above the maximum of Linux.
-        assert_eq!(left_behind("xbb-4194305-t"), Some("t"));
-        let ours = format!("xbb-{}-t", std::process::id());
-        for name in [ours.as_str(), "xbb-it12-0t", "other-1-t", "xbb-1"] {
-            assert_eq!(left_behind(name), None, "{name}");
+        let (old, ours) = (folder.join("xbb-4194305-t"), format!("xbb-{}-t", std::process::id()));
+        for name in ["xbb-4194305-t", ours.as_str(), "xbb-it12-0t", "other-1-t", "xbb-1"] {
+            fs::write(folder.join(name), "").unwrap();
         }
+        let found: Vec<PathBuf> = left_behind(&folder).collect();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found, [old]);
+        assert_eq!(left_behind(Path::new("/no/such")).count(), 0);
     }
 
     #[test]
     fn a_program_that_fails_is_told_with_what_it_said() {
         let stop = AtomicBool::new(false);
-        let run = |script: &str| run_to_end(&["sh", "-c", script].map(str::to_owned), &stop, |_| ());
+        let run = |script: &str| run_to_end(Command::new("sh").args(["-c", script]), &stop, |_| ());
         assert!(run("exit 0").is_ok());
-        assert_eq!(run("echo x >&2; exit 2").unwrap(), "x\n", "measured, and found wrong");
+        assert!(run("echo x >&2; exit 2").is_ok(), "measured, and found wrong");
         let said = run("echo what went wrong >&2; exit 1").unwrap_err().to_string();
-        assert!(said.contains("what went wrong"), "{said}");
+        assert!(said.contains("what went wrong") && said.contains("exit status: 1"), "{said}");
     }
 }

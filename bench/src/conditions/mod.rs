@@ -13,7 +13,7 @@ use std::path::Path;
 
 use crate::outcome::Condition;
 
-pub use host::{Cores, load_average};
+pub use host::{cores, governor, load_average};
 pub use storage::{describe as of_storage, is_in_memory};
 
 /// The directory that contains /proc and /sys.

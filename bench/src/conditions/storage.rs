@@ -2,21 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// A mount, from /proc/self/mountinfo.
-#[derive(PartialEq, Eq, Debug)]
-struct Mount {
-    point: PathBuf,
-    kind: String,
-    source: String,
-    options: String,
-}
+use std::process::Command;
 
 /// Describes the storage of a directory in one line.
 pub fn describe(directory: &Path) -> String {
-    let Some(mount) = mounted(directory) else { return "file system unknown".to_owned() };
-    let (kind, options) = (&mount.kind, &mount.options);
-    match queue_of(&mount.source) {
+    let found = findmnt(directory);
+    let [kind, source, options] = found.as_slice() else { return "file system unknown".to_owned() };
+    match queue_of(source) {
         Some((name, queue)) => format!("{kind} ({options}) on {name}: {}", device(&queue)),
         None => format!("{kind} ({options}), no block device"),
     }
@@ -24,29 +16,16 @@ pub fn describe(directory: &Path) -> String {
 
 /// Whether files in a directory are stored in memory.
 pub fn is_in_memory(directory: &Path) -> bool {
-    mounted(directory).is_some_and(|mount| mount.kind == "tmpfs" || mount.kind == "ramfs")
+    findmnt(directory).first().is_some_and(|kind| kind == "tmpfs" || kind == "ramfs")
 }
 
-fn mounted(directory: &Path) -> Option<Mount> {
-    let text = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    mount_of(&text, &fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned()))
-}
-
-/// The mount of a path: the longest mount point above it, and of equal ones the last,
-/// which hides the others.
-fn mount_of(mountinfo: &str, path: &Path) -> Option<Mount> {
-    let above = |mount: &Mount| path.starts_with(&mount.point);
-    mountinfo.lines().filter_map(mount).filter(above).max_by_key(|mount| mount.point.components().count())
-}
-
-/// `36 35 98:0 /root /point options [tags] - kind source options`.
-fn mount(line: &str) -> Option<Mount> {
-    let (front, back) = line.split_once(" - ")?;
-    let mut front = front.split(' ').skip(4);
-    let (point, options) = (front.next()?, front.next()?);
-    let mut back = back.split(' ');
-    let (kind, source) = (back.next()?.to_owned(), back.next()?.to_owned());
-    Some(Mount { point: point.replace("\\040", " ").into(), kind, source, options: options.to_owned() })
+/// The type, the source and the options of a directory's file system; empty if unknown.
+fn findmnt(directory: &Path) -> Vec<String> {
+    let fields = ["--noheadings", "--raw", "--output", "FSTYPE,SOURCE,OPTIONS", "--target"];
+    let output = Command::new("findmnt").args(fields).arg(directory).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    // Of several at one place, the last hides the others.
+    text.lines().last().unwrap_or_default().split_whitespace().map(str::to_owned).collect()
 }
 
 /// The name of a block device, and the sysfs folder of its queue or its disk's queue.
@@ -79,25 +58,13 @@ fn device(queue: &Path) -> String {
 mod tests {
     use super::*;
 
-    const MOUNTS: &str = "\
-22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
-23 22 0:20 / /dev rw,nosuid - devtmpfs devtmpfs rw
-24 23 0:21 / /dev/shm rw,nosuid - tmpfs tmpfs rw,size=1g
-25 22 8:1 / /a\\040b rw,noatime - xfs /dev/sda1 rw
-26 22 8:2 / /a\\040b ro - btrfs /dev/sdb rw
-not a mount
-";
-
     #[test]
-    fn the_nearest_mount_above_a_path_is_found_and_of_two_the_upper() {
-        let of =
-            |path| mount_of(MOUNTS, Path::new(path)).map(|mount| (mount.kind, mount.source, mount.options));
-        let expected = |words: [&str; 3]| Some(words.map(str::to_owned).into());
-        assert_eq!(of("/var/tmp"), expected(["ext4", "/dev/vda", "rw,relatime"]));
-        assert_eq!(of("/dev/shm/x"), expected(["tmpfs", "tmpfs", "rw,nosuid"]));
-        assert_eq!(of("/dev/shmem"), expected(["devtmpfs", "devtmpfs", "rw,nosuid"]));
-        assert_eq!(of("/a b/c"), expected(["btrfs", "/dev/sdb", "ro"]));
-        assert_eq!(mount_of("", Path::new("/")), None);
+    fn the_file_system_of_a_directory_is_found() {
+        assert!(is_in_memory(Path::new("/dev/shm")));
+        assert!(describe(Path::new("/dev/shm")).ends_with("no block device"));
+        assert!(!is_in_memory(Path::new("/proc")));
+        assert!(describe(Path::new("/proc")).starts_with("proc (rw"), "{}", describe(Path::new("/proc")));
+        assert_eq!(describe(Path::new("/no/such")), "file system unknown");
     }
 
     #[test]

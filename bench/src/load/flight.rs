@@ -10,26 +10,12 @@
 
 use crate::port::Tags;
 
-use super::plan::Direction;
+use super::plan::{Direction, Request};
 
 /// Maximum number of requests in flight.
 pub const WINDOW_MAX: u16 = 1 << 12;
-
-/// The number of past tags that a place remembers.
-const REMEMBERED: usize = 4;
-
-/// A request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Request {
-    /// Read or write.
-    pub direction: Direction,
-    /// The first sector.
-    pub lba: u64,
-    /// The number of sectors.
-    pub sectors: u8,
-    /// The generation of a write, where writes are checked.
-    pub generation: u32,
-}
+/// The timeout doubles with each attempt, at most this many times.
+const DOUBLINGS: u32 = 4;
 
 /// A request that waits for its reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,88 +58,42 @@ pub enum Overdue {
 pub struct Flight {
     places: Vec<Place>,
     free: Vec<u16>,
-    layout: Layout,
+    tags: Tags,
+    place_bits: u32,
     first_turn: u32,
-    resend: Resend,
+    timeout_ns: u64,
     give_up_ns: u64,
 }
 
-/// The bit fields of a tag.
-#[derive(Clone, Copy, Debug)]
-struct Layout {
-    tags: Tags,
-    place_bits: u32,
-}
-
-impl Layout {
-    fn tag(self, turn: u32, place: u16) -> u32 {
-        let own = turn.wrapping_shl(self.place_bits) | u32::from(place);
-        self.tags.value | own & !self.tags.mask
-    }
-
-    /// Whether a tag is one of the last `used` tags of its place, up to this turn.
-    fn was_used(self, tag: u32, turn: u32, used: u32) -> bool {
-        let turns = !self.tags.mask >> self.place_bits;
-        let ago = turn.wrapping_sub((tag & !self.tags.mask) >> self.place_bits) & turns;
-        tag & self.tags.mask == self.tags.value && ago < used.min(turns / 2)
-    }
-
-    fn place(self, tag: u32) -> usize {
-        (tag & ((1 << self.place_bits) - 1)) as usize
-    }
-}
-
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Place {
-    tag: u32,
+    /// The turn of its newest tag.
     turn: u32,
+    /// Which of its newest tags have been answered; bit 0 is the newest.
+    answered: u64,
     flying: Option<Flying>,
-    /// Tags used earlier.
-    past: [Past; REMEMBERED],
-}
-
-/// A tag used earlier.
-#[derive(Clone, Copy, Debug, Default)]
-struct Past {
-    tag: u32,
-    answered: bool,
-    sent_ns: u64,
-}
-
-impl Place {
-    fn next_tag(&mut self, layout: Layout, at: u16) -> u32 {
-        self.turn = self.turn.wrapping_add(1);
-        self.tag = layout.tag(self.turn, at);
-        self.tag
-    }
-
-    fn retire(&mut self, answered: bool, sent_ns: u64) {
-        self.past.rotate_right(1);
-        if let Some(newest) = self.past.first_mut() {
-            *newest = Past { tag: self.tag, answered, sent_ns };
-        }
-    }
 }
 
 impl Flight {
-    /// Room for `window` requests, at most [`WINDOW_MAX`]. Consecutive runs should begin
-    /// at different turns, so that replies to one are not taken for replies to the next.
-    pub fn new(window: u16, tags: Tags, first_turn: u32, resend: Resend, give_up_ns: u64) -> Self {
+    /// Room for `window` requests, at most [`WINDOW_MAX`], which are resent after a timeout.
+    /// Consecutive runs should begin at different turns, so that replies to one are not taken
+    /// for replies to the next.
+    pub fn new(window: u16, tags: Tags, first_turn: u32, timeout_ns: u64, give_up_ns: u64) -> Self {
         let window = window.clamp(1, WINDOW_MAX);
-        let place = Place { turn: first_turn, ..Place::default() };
         Self {
-            places: vec![place; window.into()],
+            places: vec![Place { turn: first_turn, answered: 0, flying: None }; window.into()],
             free: (0..window).rev().collect(),
+            tags,
+            place_bits: window.next_power_of_two().trailing_zeros(),
             first_turn,
-            layout: Layout { tags, place_bits: window.next_power_of_two().trailing_zeros() },
-            resend,
+            timeout_ns,
             give_up_ns,
         }
     }
 
     /// Whether another request may be sent.
     pub fn has_room(&self) -> bool {
-        !self.free.is_empty() && self.places.len() - self.free.len() < self.resend.allowed()
+        !self.free.is_empty()
     }
 
     /// Whether nothing is in flight.
@@ -161,215 +101,86 @@ impl Flight {
         self.free.len() == self.places.len()
     }
 
+    /// The number of places.
+    pub fn window(&self) -> u16 {
+        self.places.len() as u16
+    }
+
     /// Adds a request that was due at `due_ns`; returns its tag.
     pub fn launch(&mut self, request: Request, due_ns: u64, now_ns: u64) -> Option<u32> {
         let at = self.free.pop()?;
-        let place = self.places.get_mut(usize::from(at))?;
-        place.flying = Some(Flying { request, due_ns, first_ns: now_ns, sent_ns: now_ns, tries: 0 });
-        Some(place.next_tag(self.layout, at))
+        let flying = Flying { request, due_ns, first_ns: now_ns, sent_ns: now_ns, tries: 0 };
+        self.places[usize::from(at)].flying = Some(flying);
+        Some(self.next_tag(at))
     }
 
     /// Removes a request that could not be sent.
     pub fn recall(&mut self, tag: u32) {
-        let at = self.layout.place(tag);
-        if let Some(place) = self.places.get_mut(at) {
-            place.flying = None;
-            self.free.push(at as u16);
-        }
+        let at = self.place(tag);
+        self.places[usize::from(at)].flying = None;
+        self.free.push(at);
     }
 
     /// Matches a reply with its request.
-    pub fn land(&mut self, tag: u32, now_ns: u64) -> Match {
-        let at = self.layout.place(tag);
-        let Some(place) = self.places.get_mut(at) else {
+    pub fn land(&mut self, tag: u32) -> Match {
+        let (at, Tags { value, mask }) = (self.place(tag), self.tags);
+        let Some(place) = self.places.get_mut(usize::from(at)) else {
             return Match::Unexpected;
         };
-        if place.tag == tag
-            && let Some(flying) = place.flying.take()
-        {
-            place.retire(true, flying.sent_ns);
-            self.free.push(at as u16);
-            self.resend.answered(now_ns.saturating_sub(flying.sent_ns));
-            return Match::Answers(flying);
+        let turns = !mask >> self.place_bits;
+        let newer_tags = place.turn.wrapping_sub((tag & !mask) >> self.place_bits) & turns;
+        let tags_used = place.turn.wrapping_sub(self.first_turn).min(turns / 2);
+        if tag & mask != value || newer_tags >= tags_used {
+            return Match::Unexpected;
         }
-        match place.past.iter_mut().find(|past| past.tag == tag) {
-            Some(past) if past.answered => Match::Duplicate,
-            Some(past) => {
-                past.answered = true;
-                self.resend.answered_late(now_ns.saturating_sub(past.sent_ns));
-                Match::Late
+        let bit = 1_u64.checked_shl(newer_tags).unwrap_or(0);
+        let was_answered = place.answered & bit != 0;
+        place.answered |= bit;
+        match place.flying.take_if(|_| newer_tags == 0) {
+            Some(flying) => {
+                self.free.push(at);
+                Match::Answers(flying)
             }
-            // Too old to be remembered, but ours.
-            None if self.layout.was_used(tag, place.turn, place.turn.wrapping_sub(self.first_turn)) => {
-                Match::Late
-            }
-            None => Match::Unexpected,
+            None if was_answered => Match::Duplicate,
+            None => Match::Late,
         }
     }
 
-    /// Whether a request overlaps one in flight, and one of the two is a write.
-    pub fn conflicts(&self, direction: Direction, lba: u64, sectors: u8) -> bool {
-        let end = lba + u64::from(sectors);
-        self.places.iter().filter_map(|place| place.flying).any(|Flying { request: r, .. }| {
-            let overlap = r.lba < end && lba < r.lba + u64::from(r.sectors);
-            overlap && (direction == Direction::Write || r.direction == Direction::Write)
+    /// Whether a request is for the sectors of one in flight, and one of the two is a write.
+    pub fn conflicts(&self, Request { direction, lba, .. }: Request) -> bool {
+        let mut requests = self.places.iter().filter_map(|place| place.flying).map(|flying| flying.request);
+        requests.any(|other| {
+            other.lba == lba && (direction == Direction::Write || other.direction == Direction::Write)
         })
     }
 
-    /// Calls `each` for every request whose reply is overdue.
-    pub fn expire(&mut self, now_ns: u64, mut each: impl FnMut(Overdue)) {
-        if !self.resend.looks(now_ns) {
-            return;
+    /// What to do about the request at a place, if its reply is overdue.
+    pub fn expire(&mut self, at: u16, now_ns: u64) -> Option<Overdue> {
+        let place = &mut self.places[usize::from(at)];
+        let flying = place.flying.as_mut()?;
+        if now_ns >= flying.first_ns.saturating_add(self.give_up_ns) {
+            self.free.push(at);
+            return place.flying.take().map(Overdue::Lost);
         }
-        for (at, place) in (0..).zip(&mut self.places) {
-            let Some(flying) = &mut place.flying else {
-                continue;
-            };
-            let was = *flying;
-            if now_ns >= was.first_ns.saturating_add(self.give_up_ns) {
-                place.flying = None;
-                place.retire(false, was.sent_ns);
-                self.free.push(at);
-                each(Overdue::Lost(was));
-                continue;
-            }
-            if now_ns < was.sent_ns.saturating_add(self.resend.patience_ns(was.tries)) {
-                continue;
-            }
-            flying.tries += 1;
-            flying.sent_ns = now_ns;
-            place.retire(false, was.sent_ns);
-            self.resend.missed();
-            each(Overdue::Again(was.request, place.next_tag(self.layout, at)));
+        if now_ns < flying.sent_ns.saturating_add(self.timeout_ns << flying.tries.min(DOUBLINGS)) {
+            return None;
         }
-    }
-}
-
-/// The timeout doubles with each attempt, at most this many times.
-const DOUBLINGS: u32 = 4;
-/// How often the Linux initiator checks for overdue requests.
-const LINUX_TICK_NS: u64 = 100_000_000;
-
-/// A resend strategy.
-#[derive(Clone, Debug)]
-pub enum Resend {
-    /// After a timeout that doubles with each attempt.
-    Doubling {
-        /// The initial timeout.
-        timeout_ns: u64,
-    },
-    /// As the Linux initiator does it.
-    Linux(Linux),
-}
-
-/// The state of the Linux initiator for one target. Moving averages of the round-trip
-/// time and of its deviation determine when a reply is overdue, and each overdue reply
-/// shrinks the window.
-#[derive(Clone, Debug)]
-pub struct Linux {
-    average_ns: f64,
-    deviation_ns: f64,
-    /// The current window.
-    allowed: usize,
-    /// The maximum window.
-    most: usize,
-    /// The window up to which it grows fast.
-    threshold: usize,
-    /// Replies until it grows by one beyond that.
-    until_growth: usize,
-    look_at_ns: u64,
-}
-
-impl Linux {
-    /// The state after discovery of the target.
-    pub fn new(window: u16) -> Self {
-        let most = usize::from(window).max(1);
-        Self {
-            average_ns: 0.25e9,
-            deviation_ns: 2e9,
-            allowed: (most / 2).max(1),
-            most,
-            threshold: most / 2,
-            until_growth: 0,
-            look_at_ns: 0,
-        }
+        flying.tries += 1;
+        flying.sent_ns = now_ns;
+        let request = flying.request;
+        Some(Overdue::Again(request, self.next_tag(at)))
     }
 
-    fn overdue_after_ns(&self) -> u64 {
-        (2.0 * self.average_ns + 8.0 * self.deviation_ns).max(1e3) as u64
+    fn next_tag(&mut self, at: u16) -> u32 {
+        let place = &mut self.places[usize::from(at)];
+        place.turn = place.turn.wrapping_add(1);
+        place.answered <<= 1;
+        let own = place.turn.wrapping_shl(self.place_bits) | u32::from(at);
+        self.tags.value | own & !self.tags.mask
     }
 
-    fn took(&mut self, ns: u64) {
-        let error = ns as f64 - self.average_ns;
-        self.average_ns += error / 256.0;
-        self.deviation_ns += (error.abs() - self.deviation_ns) / 8.0;
-    }
-
-    fn grow(&mut self) {
-        if self.allowed < self.threshold {
-            self.allowed += 1;
-        } else if self.until_growth > 0 {
-            self.until_growth -= 1;
-        } else if self.allowed < self.most {
-            self.allowed += 1;
-            self.until_growth = self.allowed;
-        }
-    }
-
-    fn shrink(&mut self) {
-        if self.allowed > 1 {
-            (self.threshold, self.allowed) = (self.allowed / 2, 1);
-        }
-    }
-}
-
-impl Resend {
-    /// The current window.
-    pub fn allowed(&self) -> usize {
-        match self {
-            Self::Doubling { .. } => usize::MAX,
-            Self::Linux(linux) => linux.allowed,
-        }
-    }
-
-    /// Whether it is time to check for overdue requests.
-    pub fn looks(&mut self, now_ns: u64) -> bool {
-        let Self::Linux(linux) = self else { return true };
-        let looks = now_ns >= linux.look_at_ns;
-        if looks {
-            linux.look_at_ns = now_ns + LINUX_TICK_NS;
-        }
-        looks
-    }
-
-    /// The timeout after the last copy.
-    pub fn patience_ns(&self, tries: u32) -> u64 {
-        match self {
-            Self::Doubling { timeout_ns } => timeout_ns << tries.min(DOUBLINGS),
-            Self::Linux(linux) => linux.overdue_after_ns(),
-        }
-    }
-
-    /// Records an answer to the newest copy of a request.
-    pub fn answered(&mut self, after_ns: u64) {
-        if let Self::Linux(linux) = self {
-            linux.took(after_ns);
-            linux.grow();
-        }
-    }
-
-    /// Records an answer to an earlier copy.
-    pub fn answered_late(&mut self, after_ns: u64) {
-        if let Self::Linux(linux) = self {
-            linux.took(after_ns);
-        }
-    }
-
-    /// Records an overdue reply.
-    pub fn missed(&mut self) {
-        if let Self::Linux(linux) = self {
-            linux.shrink();
-        }
+    fn place(&self, tag: u32) -> u16 {
+        (tag & ((1 << self.place_bits) - 1)) as u16
     }
 }
 
@@ -377,26 +188,24 @@ impl Resend {
 mod tests {
     use super::*;
 
-    const READ: Request = Request { direction: Direction::Read, lba: 8, sectors: 2, generation: 0 };
+    const READ: Request = Request { direction: Direction::Read, lba: 8, generation: 0 };
 
     fn flight(window: u16) -> Flight {
-        Flight::new(window, Tags::ALL, 0, Resend::Doubling { timeout_ns: 10 }, 100)
+        Flight::new(window, Tags::ALL, 0, 10, 100)
     }
 
     fn overdue(flight: &mut Flight, now_ns: u64) -> Vec<Overdue> {
-        let mut list = Vec::new();
-        flight.expire(now_ns, |o| list.push(o));
-        list
+        (0..flight.window()).filter_map(|at| flight.expire(at, now_ns)).collect()
     }
 
     #[test]
     fn a_reply_is_what_its_tag_says() {
         let mut flight = flight(2);
         let tag = flight.launch(READ, 0, 0).unwrap();
-        assert_eq!(flight.land(tag ^ 1, 5), Match::Unexpected, "the other place");
-        assert_eq!(flight.land(tag ^ 1 << 7, 5), Match::Unexpected, "another turn");
-        assert!(matches!(flight.land(tag, 5), Match::Answers(Flying { request: READ, .. })));
-        assert_eq!(flight.land(tag, 5), Match::Duplicate);
+        assert_eq!(flight.land(tag ^ 1), Match::Unexpected, "the other place");
+        assert_eq!(flight.land(tag ^ 1 << 7), Match::Unexpected, "another turn");
+        assert!(matches!(flight.land(tag), Match::Answers(Flying { request: READ, .. })));
+        assert_eq!(flight.land(tag), Match::Duplicate);
         assert!(flight.is_empty());
     }
 
@@ -407,40 +216,40 @@ mod tests {
         assert_eq!(overdue(&mut flight, 9), []);
         let [Overdue::Again(READ, second)] = overdue(&mut flight, 10)[..] else { unreachable!() };
         assert_ne!(first, second);
-        assert_eq!(flight.land(first, 5), Match::Late);
-        assert_eq!(flight.land(first, 5), Match::Duplicate);
-        assert!(matches!(flight.land(second, 5), Match::Answers(Flying { first_ns: 0, .. })));
+        assert_eq!(flight.land(first), Match::Late);
+        assert_eq!(flight.land(first), Match::Duplicate);
+        assert!(matches!(flight.land(second), Match::Answers(Flying { first_ns: 0, .. })));
     }
 
     #[test]
     fn tags_stay_with_their_thread_and_come_back_late() {
         let tags = Tags::of(2, 3);
-        let mut flight = Flight::new(3, tags, u32::MAX - 1, Resend::Doubling { timeout_ns: 10 }, 100);
+        let mut flight = Flight::new(3, tags, u32::MAX - 1, 10, 100);
         let mut seen = std::collections::HashSet::new();
         for _ in 0..10_000 {
             let [a, b] = [0, 1].map(|_| flight.launch(READ, 0, 0).unwrap());
             for tag in [a, b] {
                 assert!(tags.has(tag) && seen.insert(tag), "{tag:#x}");
-                assert!(matches!(flight.land(tag, 5), Match::Answers(_)));
+                assert!(matches!(flight.land(tag), Match::Answers(_)));
             }
         }
     }
 
     #[test]
     fn what_was_sent_long_ago_is_late_and_what_never_was_is_unexpected() {
-        let mut flight = Flight::new(4, Tags::of(1, 2), 77, Resend::Doubling { timeout_ns: 10 }, 100);
+        let mut flight = Flight::new(4, Tags::of(1, 2), 77, 10, 100);
         let tags: Vec<u32> = (0..100)
             .map(|_| {
                 let tag = flight.launch(READ, 0, 0).unwrap();
-                assert!(matches!(flight.land(tag, 5), Match::Answers(_)));
+                assert!(matches!(flight.land(tag), Match::Answers(_)));
                 tag
             })
             .collect();
-        assert_eq!(flight.land(tags[99], 5), Match::Duplicate);
-        assert_eq!(flight.land(tags[0], 5), Match::Late);
+        assert_eq!(flight.land(tags[99]), Match::Duplicate);
+        assert_eq!(flight.land(tags[0]), Match::Late);
         let next = tags[99] + 4;
         for never in [next, tags[0] - 4, tags[0] ^ 1 << 30, tags[0] ^ 1, tags[50] ^ 1 << 20] {
-            assert_eq!(flight.land(never, 5), Match::Unexpected, "{never:#x}");
+            assert_eq!(flight.land(never), Match::Unexpected, "{never:#x}");
         }
     }
 
@@ -462,59 +271,11 @@ mod tests {
     fn a_write_shares_its_sectors_with_nobody() {
         let mut flight = flight(4);
         flight.launch(READ, 0, 0).unwrap();
-        for (direction, lba, expected) in [
-            (Direction::Read, 8, false),
-            (Direction::Write, 9, true),
-            (Direction::Write, 7, true),
-            (Direction::Write, 10, false),
-            (Direction::Write, 6, false),
-        ] {
-            assert_eq!(flight.conflicts(direction, lba, 2), expected, "{direction:?} {lba}");
-        }
-    }
-}
-
-#[cfg(test)]
-mod resend_tests {
-    use super::*;
-
-    #[test]
-    fn the_wait_falls_with_replies_as_in_linux() {
-        let mut linux = Linux::new(64);
-        // Timeouts after these numbers of replies in 100 us, from a simulation of the
-        // driver.
-        let mut replies = 0;
-        for (after, seconds) in
-            [(0, 16.5), (1, 14.7), (10, 6.1), (100, 1.73), (256, 0.94), (500, 0.36), (1000, 0.051)]
+        for (direction, lba, expected) in
+            [(Direction::Read, 8, false), (Direction::Write, 8, true), (Direction::Write, 10, false)]
         {
-            while replies < after {
-                linux.took(100_000);
-                replies += 1;
-            }
-            let got = linux.overdue_after_ns() as f64 / 1e9;
-            assert!((got / seconds - 1.0).abs() < 0.05, "after {after}: {got} s, not {seconds}");
+            let request = Request { direction, lba, generation: 0 };
+            assert_eq!(flight.conflicts(request), expected, "{request:?}");
         }
-    }
-
-    #[test]
-    fn one_overdue_reply_makes_the_window_small_and_replies_make_it_grow() {
-        let mut resend = Resend::Linux(Linux::new(64));
-        assert_eq!(resend.allowed(), 32);
-        resend.missed();
-        resend.missed();
-        assert_eq!(resend.allowed(), 1);
-        (0..15).for_each(|_| resend.answered(1000));
-        assert_eq!(resend.allowed(), 16, "fast, to half of what it was");
-        (0..17).for_each(|_| resend.answered(1000));
-        assert_eq!(resend.allowed(), 17, "then by one for each window of replies");
-        (0..10_000).for_each(|_| resend.answered(1000));
-        assert_eq!(resend.allowed(), 64);
-    }
-
-    #[test]
-    fn linux_looks_ten_times_a_second() {
-        let mut resend = Resend::Linux(Linux::new(64));
-        let looks = (0..1000).filter(|ms| resend.looks(ms * 1_000_000)).count();
-        assert_eq!(looks, 10);
     }
 }

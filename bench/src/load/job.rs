@@ -1,15 +1,18 @@
 //! The job: the arguments, fitted to the exports and interfaces.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use xblade_link::Facts;
 
 use crate::aoe::{self, Address, Mac, Route};
-use crate::args::{ArrivalKind, LoadArgs, PortKind};
+use crate::args::LoadArgs;
 use crate::export::{self, Export};
 use crate::outcome::Setup;
 use crate::port::{self, PacketPort, Port, THREADS_MAX, Tags};
+use crate::{report, signals};
 
 use super::assign::{self, Share};
 use super::flight::WINDOW_MAX;
@@ -28,18 +31,14 @@ const SECONDS_USUAL: f64 = 5.0;
 const SECONDS_MAX: f64 = 365.0 * 86400.0;
 
 /// What all runs have in common.
-pub struct Job {
-    /// The interfaces; thread t uses the one at `t % len`.
-    pub interfaces: Vec<Facts>,
-    /// The exports.
-    pub exports: Vec<Found>,
+pub struct Job<'a> {
+    /// The arguments.
+    pub args: &'a LoadArgs,
     /// What each thread loads.
-    pub shares: Vec<Vec<Share>>,
-    /// Sectors in a request.
-    pub sectors: u8,
-    /// Requests in flight on each export.
-    pub window: u16,
-    /// Seed of the first run.
+    pub shares: Vec<Share>,
+    /// A port for each thread.
+    pub ports: Vec<Box<dyn Port>>,
+    /// Seed of the next run.
     pub seed: u32,
     /// How long to send, unless a number of requests is given.
     pub duration: Option<Duration>,
@@ -47,161 +46,135 @@ pub struct Job {
     pub warm_up: Duration,
     /// Length of an interval.
     pub interval: Duration,
+    /// Becomes true when the user interrupts.
+    pub stop: Arc<AtomicBool>,
+    /// The description of the load in results, without what differs between runs.
+    pub setup: Setup,
 }
 
-/// An export, and where it was found.
-pub struct Found {
-    /// The export as it answered on each interface.
-    pub on: Vec<Option<Export>>,
-    /// Its address.
-    pub address: Address,
+/// An export, as it answered.
+struct Found {
+    address: Address,
     /// Its size in sectors.
-    pub size: u64,
+    size: u64,
+    /// The route from each interface on which it answered.
+    routes: Vec<Option<Route>>,
+    /// The minimum of what it advertises.
+    buffer_count: u16,
+    /// The sectors that it accepts in a frame everywhere.
+    sectors: u8,
 }
 
-impl Job {
-    /// Finds the exports, and fits the load to them. Writes nothing.
-    pub fn new(args: &LoadArgs) -> Result<Self> {
+/// The MAC address of each interface, and a port on it.
+type Lines = [(Mac, PacketPort)];
+
+impl<'a> Job<'a> {
+    /// Finds the exports, fits the load to them, and opens the ports. Writes nothing.
+    pub fn new(args: &'a LoadArgs) -> Result<Self> {
+        args.report.as_deref().map_or(Ok(()), report::check)?;
         let interfaces =
             args.interface.iter().map(|name| Facts::read(name)).collect::<Result<Vec<_>, _>>()?;
         let threads = threads(args)?;
-        let mut ports = Vec::new();
-        for interface in &interfaces {
-            ports.push(PacketPort::open(interface, Tags::ALL)?);
-        }
-        let mut exports: Vec<Found> = Vec::new();
-        for &address in &args.export {
-            if exports.iter().any(|found| found.address == address) {
-                bail!("--export {address} is given twice");
-            }
-            exports.push(Found::ask(address, &interfaces, &mut ports)?);
-        }
-        if args.reads() < 100 && !args.destroy_data {
-            for found in &exports {
-                found.refuse_data(&interfaces, &mut ports)?;
-            }
-        }
+        let exports = find(args, &interfaces)?;
         let sectors = sectors(args, &interfaces, &exports)?;
         let window = window(args, &exports)?;
         let areas = exports.iter().map(|found| area(args, found, sectors)).collect::<Result<Vec<_>>>()?;
-        let reached: Vec<Vec<bool>> =
-            exports.iter().map(|found| found.on.iter().map(Option::is_some).collect()).collect();
-        let hands = assign::assign(&reached, interfaces.len(), threads)?;
+        // Thread t uses the interface at `t % len`.
+        let route = |thread: usize, export: usize| exports[export].routes[thread % interfaces.len()];
+        let shares = assign::assign(&areas, window, threads, route)?;
         let length = seconds("--seconds", args.seconds.unwrap_or(SECONDS_USUAL), 0.001)?;
+        let (warm_up, interval) =
+            (seconds("--warm-up", args.warm_up, 0.0)?, seconds("--interval", args.interval, 0.01)?);
+        let ports = open_ports(args, &interfaces, threads, &shares)?;
         Ok(Self {
-            shares: assign::divide(&hands, &areas, window)?,
-            interfaces,
-            exports,
-            sectors,
-            window,
+            args,
             seed: args.seed.unwrap_or_else(seed_from_clock),
             duration: args.count.is_none().then_some(length),
-            warm_up: seconds("--warm-up", args.warm_up, 0.0)?,
-            interval: seconds("--interval", args.interval, 0.01)?,
-        })
-    }
-
-    /// Opens a port for each thread.
-    pub fn open_ports(&self, kind: Option<PortKind>) -> Result<Vec<Box<dyn Port>>> {
-        let on: Vec<&Facts> = (0..self.shares.len()).filter_map(|thread| self.interface(thread)).collect();
-        let windows: Vec<u16> = self.shares.iter().map(|own| own.iter().map(|s| s.window).sum()).collect();
-        let probe = |thread: usize, port: &mut dyn Port| {
-            let Some(route) = self.shares.get(thread).and_then(|own| self.route(thread, own.first()?.export))
-            else {
-                return Ok(());
-            };
-            export::find(port, route.from, route.address).map(|_| ())
-        };
-        port::open_all(&on, &windows, kind, &probe)
-    }
-
-    /// The route from a thread to an export.
-    pub fn route(&self, thread: usize, export: usize) -> Option<Route> {
-        let at = thread % self.interfaces.len();
-        let (interface, found) = (self.interfaces.get(at)?, self.exports.get(export)?);
-        found.on.get(at)?.as_ref().map(|export| export.route(Mac(interface.mac)))
-    }
-
-    fn interface(&self, thread: usize) -> Option<&Facts> {
-        self.interfaces.get(thread % self.interfaces.len())
-    }
-
-    /// The description of the load in results.
-    pub fn setup(&self, args: &LoadArgs, rate: Option<f64>, port: &str, seed: u32) -> Setup {
-        let arrivals = match args.arrivals {
-            ArrivalKind::Constant => "constant",
-            ArrivalKind::Poisson => "poisson",
-        };
-        Setup {
-            exports: self.exports.iter().map(|found| found.address.to_string()).collect(),
-            port: port.to_owned(),
-            op: match args.reads() {
-                100 => "read".to_owned(),
-                0 => "write".to_owned(),
-                percent => format!("{percent} % read"),
+            warm_up,
+            interval,
+            stop: signals::on_interrupt()?,
+            setup: Setup {
+                exports: exports.iter().map(|found| found.address.to_string()).collect(),
+                port: ports.first().map_or("", |port| port.name()).to_owned(),
+                op: match args.reads() {
+                    100 => "read".to_owned(),
+                    0 => "write".to_owned(),
+                    percent => format!("{percent} % read"),
+                },
+                pattern: args.pattern.to_string(),
+                sectors,
+                window,
+                warm_up_s: warm_up.as_secs_f64(),
+                threads,
+                buffer_count: exports.iter().map(|found| found.buffer_count).min().unwrap_or(0),
+                ..Setup::default()
             },
-            pattern: args.pattern().to_string(),
-            sectors: self.sectors,
-            window: self.window,
-            rate,
-            arrivals: rate.map(|_| arrivals.to_owned()),
-            warm_up_s: self.warm_up.as_secs_f64(),
-            threads: self.shares.len(),
-            buffer_count: self.exports.iter().map(Found::buffer_count).min().unwrap_or(0),
-            seed,
-        }
+            shares,
+            ports,
+        })
     }
 }
 
+/// Finds the exports. Refuses to overwrite data.
+fn find(args: &LoadArgs, interfaces: &[Facts]) -> Result<Vec<Found>> {
+    let open = |interface: &Facts| Ok((Mac(interface.mac), PacketPort::open(interface, Tags::ALL)?));
+    let mut lines = interfaces.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let mut exports: Vec<Found> = Vec::new();
+    for &address in &args.export {
+        if exports.iter().any(|found| found.address == address) {
+            bail!("--export {address} is given twice");
+        }
+        exports.push(Found::ask(address, &mut lines)?);
+    }
+    if args.reads() < 100 && !args.destroy_data {
+        exports.iter().try_for_each(|found| found.refuse_data(&mut lines))?;
+    }
+    Ok(exports)
+}
+
+fn open_ports(
+    args: &LoadArgs,
+    interfaces: &[Facts],
+    threads: usize,
+    shares: &[Share],
+) -> Result<Vec<Box<dyn Port>>> {
+    let of = |thread| shares.iter().filter(move |share| share.thread == thread);
+    let windows: Vec<u16> = (0..threads).map(|thread| of(thread).map(|share| share.window).sum()).collect();
+    port::open_all(interfaces, &windows, args.port, |thread, port| {
+        let mut routes = of(thread).map(|share| share.route);
+        routes.next().map_or(Ok(()), |route| export::find(port, route.from, route.address).map(|_| ()))
+    })
+}
+
 impl Found {
-    fn ask(address: Address, interfaces: &[Facts], ports: &mut [PacketPort]) -> Result<Self> {
-        let mut on = Vec::new();
-        let (mut size, mut silence) = (None, None);
-        for (interface, port) in interfaces.iter().zip(ports) {
-            let from = Mac(interface.mac);
-            match export::find(port, from, address) {
-                Ok(export) => {
-                    if size.is_none() {
-                        size = Some(export::identify(port, &export.route(from))?.sectors);
-                    }
-                    on.push(Some(export));
-                }
-                Err(e) => {
-                    silence = Some(e);
-                    on.push(None);
-                }
+    fn ask(address: Address, lines: &mut Lines) -> Result<Self> {
+        let mut found =
+            Self { address, size: 0, routes: Vec::new(), buffer_count: u16::MAX, sectors: u8::MAX };
+        let mut answer = Err(anyhow!("no interface to look for export {address} on"));
+        for (from, port) in &mut *lines {
+            answer = export::find(port, *from, address);
+            found.routes.push(answer.as_ref().ok().map(|export| export.route(*from)));
+            if let Ok(Export { advert, .. }) = &answer {
+                found.buffer_count = found.buffer_count.min(advert.buffer_count);
+                let sectors = if advert.sectors_per_frame == 0 { 2 } else { advert.sectors_per_frame };
+                found.sectors = found.sectors.min(sectors);
             }
         }
-        match (size, silence) {
-            (Some(size), _) => Ok(Self { on, address, size }),
-            (None, Some(e)) => Err(e),
-            (None, None) => bail!("no interface to look for export {address} on"),
+        match found.reach(lines) {
+            Some((route, port)) => found.size = export::identify(port, &route)?.sectors,
+            None => return answer.map(|_| found),
         }
+        Ok(found)
     }
 
-    fn any(&self) -> impl Iterator<Item = &Export> {
-        self.on.iter().flatten()
-    }
-
-    /// The buffer count that it advertises.
-    fn buffer_count(&self) -> u16 {
-        self.any().map(|export| export.advert.buffer_count).min().unwrap_or(0)
-    }
-
-    /// The sectors that it accepts in a frame.
-    fn frame(&self) -> u8 {
-        let told = self.any().map(|export| export.advert.sectors_per_frame).min().unwrap_or(0);
-        if told == 0 { 2 } else { told }
+    /// A route and its port.
+    fn reach<'a>(&self, lines: &'a mut Lines) -> Option<(Route, &'a mut PacketPort)> {
+        self.routes.iter().zip(lines).find_map(|(route, (_, port))| Some(((*route)?, port)))
     }
 
     /// Refuses an export that seems to hold data.
-    fn refuse_data(&self, interfaces: &[Facts], ports: &mut [PacketPort]) -> Result<()> {
-        let mut all = self.on.iter().zip(interfaces).zip(ports);
-        let Some((route, port)) = all.find_map(|((export, interface), port)| {
-            export.as_ref().map(|export| (export.route(Mac(interface.mac)), port))
-        }) else {
-            return Ok(());
-        };
+    fn refuse_data(&self, lines: &mut Lines) -> Result<()> {
+        let Some((route, port)) = self.reach(lines) else { return Ok(()) };
         let wanted = guard::LOOKED_AT.div_ceil(aoe::SECTOR) as u64;
         let mut start = Vec::with_capacity(guard::LOOKED_AT);
         for lba in 0..wanted.min(self.size) {
@@ -233,28 +206,28 @@ fn sectors(args: &LoadArgs, interfaces: &[Facts], exports: &[Found]) -> Result<u
     let Some(interface) = interfaces.iter().min_by_key(|interface| interface.mtu) else {
         bail!("no interface");
     };
-    let Some(export) = exports.iter().min_by_key(|found| found.frame()) else { bail!("no export") };
+    let Some(export) = exports.iter().min_by_key(|found| found.sectors) else { bail!("no export") };
     // The MTU does not include the Ethernet header.
     let fit = (interface.mtu as usize + 14).saturating_sub(aoe::DATA_AT) / aoe::SECTOR;
-    let most = export.frame().min(u8::try_from(fit).unwrap_or(u8::MAX));
-    match args.sectors {
-        Some(n) if n == 0 || n > most => bail!(
-            "--sectors {n}: give 1 to {most} (export {} takes {}, the MTU of {} fits {fit})",
-            export.address,
-            export.frame(),
-            interface.name
-        ),
-        Some(n) => Ok(n),
-        None if most == 0 => {
-            bail!("the MTU {} of {} is too small for one sector", interface.mtu, interface.name)
-        }
-        None => Ok(most.min(SECTORS_USUAL)),
+    let most = export.sectors.min(u8::try_from(fit).unwrap_or(u8::MAX));
+    if most == 0 {
+        bail!("the MTU {} of {} is too small for one sector", interface.mtu, interface.name);
     }
+    let sectors = args.sectors.unwrap_or(most.min(SECTORS_USUAL));
+    if !(1..=most).contains(&sectors) {
+        bail!(
+            "--sectors {sectors}: give 1 to {most} (export {} takes {}, the MTU of {} fits {fit})",
+            export.address,
+            export.sectors,
+            interface.name
+        );
+    }
+    Ok(sectors)
 }
 
 fn window(args: &LoadArgs, exports: &[Found]) -> Result<u16> {
-    let Some(least) = exports.iter().min_by_key(|found| found.buffer_count()) else { bail!("no export") };
-    let allowed = least.buffer_count();
+    let Some(least) = exports.iter().min_by_key(|found| found.buffer_count) else { bail!("no export") };
+    let allowed = least.buffer_count;
     let window = args.window.unwrap_or(allowed.clamp(1, WINDOW_USUAL));
     if window == 0 || window > WINDOW_MAX {
         bail!("--window {window}: give 1 to {WINDOW_MAX}");

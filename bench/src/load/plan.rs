@@ -16,13 +16,15 @@ pub enum Direction {
     Write,
 }
 
-/// A request of the plan.
+/// A request. All of an area have the same length.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Step {
+pub struct Request {
     /// Read or write.
     pub direction: Direction,
     /// The first sector.
     pub lba: u64,
+    /// The generation of a write, where writes are checked.
+    pub generation: u32,
 }
 
 /// An area of sectors, divided into blocks of the size of a request.
@@ -51,57 +53,82 @@ impl Area {
 /// The requests of a run, in order. Each starts at a multiple of its length.
 #[derive(Debug)]
 pub struct Plan {
-    area: Area,
+    /// The sectors that it uses.
+    pub area: Area,
+    /// The number of requests until it ends.
+    pub left: u64,
     /// The percentage of reads.
     read_percent: u8,
-    order: Blocks,
-    left: u64,
+    order: Order,
+    random: SmallRng,
+}
+
+#[derive(Debug)]
+enum Order {
+    Random,
+    Sequential { next: u64 },
+    Zipf(Zipf<f64>),
+    Hotspot { hot: u64, load: u8 },
 }
 
 impl Plan {
     /// An endless plan.
     pub fn new(area: Area, read_percent: u8, pattern: Pattern, seed: u64) -> Self {
-        Self { area, read_percent, order: Blocks::new(pattern, area.blocks, seed), left: u64::MAX }
+        let order = match pattern {
+            Pattern::Random => Order::Random,
+            Pattern::Sequential => Order::Sequential { next: 0 },
+            // Cannot fail for a parsed pattern.
+            Pattern::Zipf(theta) => Zipf::new(area.blocks as f64, theta).map_or(Order::Random, Order::Zipf),
+            Pattern::Hotspot { space, load } => {
+                let hot = (u128::from(area.blocks) * u128::from(space)).div_ceil(100) as u64;
+                Order::Hotspot { hot, load }
+            }
+        };
+        Self { area, left: u64::MAX, read_percent, order, random: SmallRng::seed_from_u64(seed) }
     }
 
     /// One read of each block.
     pub fn sweep(area: Area) -> Self {
-        Self::new(area, 100, Pattern::Sequential, 0).ending_after(area.blocks)
-    }
-
-    /// Limits the plan to `count` requests.
-    pub fn ending_after(mut self, count: u64) -> Self {
-        self.left = count;
-        self
-    }
-
-    /// The sectors that it uses.
-    pub fn area(&self) -> Area {
-        self.area
-    }
-
-    /// Ends after `count` more requests.
-    pub fn end_after(&mut self, count: u64) {
-        self.left = count;
-    }
-
-    /// Whether the plan has ended.
-    pub fn ended(&self) -> bool {
-        self.left == 0
+        Self { left: area.blocks, ..Self::new(area, 100, Pattern::Sequential, 0) }
     }
 
     /// The next request; `None` at the end.
-    pub fn next(&mut self) -> Option<Step> {
+    pub fn next(&mut self) -> Option<Request> {
         self.left = self.left.checked_sub(1)?;
-        let block = self.area.first + self.order.next();
+        let block = self.area.first + self.next_block();
         let direction = match self.read_percent {
             100 => Direction::Read,
             0 => Direction::Write,
-            percent if self.order.chance(percent) => Direction::Read,
+            percent if self.random.random_range(0..100) < percent => Direction::Read,
             _ => Direction::Write,
         };
-        Some(Step { direction, lba: block * u64::from(self.area.sectors) })
+        Some(Request { direction, lba: block * u64::from(self.area.sectors), generation: 0 })
     }
+
+    /// The next block, counted from the first of the area.
+    fn next_block(&mut self) -> u64 {
+        let (blocks, random) = (self.area.blocks, &mut self.random);
+        match &mut self.order {
+            Order::Random => random.random_range(0..blocks),
+            Order::Sequential { next } => {
+                let block = *next;
+                *next = if block + 1 == blocks { 0 } else { block + 1 };
+                block
+            }
+            Order::Zipf(ranks) => scattered(ranks.sample(random) as u64, blocks),
+            Order::Hotspot { hot, load } => {
+                let to_hot = *hot == blocks || random.random_range(0..100) < *load;
+                random.random_range(if to_hot { 0..*hot } else { *hot..blocks })
+            }
+        }
+    }
+}
+
+/// The block of a popularity rank. Different ranks up to `blocks` have different blocks: the
+/// factor is a prime above any number of blocks.
+fn scattered(rank: u64, blocks: u64) -> u64 {
+    const PRIME: u128 = 0x9E37_79B1_85EB_CA87;
+    (u128::from(rank) * PRIME % u128::from(blocks)) as u64
 }
 
 /// An address pattern.
@@ -166,99 +193,6 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// An endless sequence of blocks.
-#[derive(Debug)]
-pub struct Blocks {
-    order: Order,
-    blocks: u64,
-    random: SmallRng,
-}
-
-#[derive(Debug)]
-enum Order {
-    Random,
-    Sequential { next: u64 },
-    Zipf { ranks: Zipf<f64>, places: Scatter },
-    Hotspot { hot: u64, load: u8 },
-}
-
-impl Blocks {
-    /// A sequence of numbers below `blocks`.
-    pub fn new(pattern: Pattern, blocks: u64, seed: u64) -> Self {
-        let blocks = blocks.max(1);
-        let order = match pattern {
-            Pattern::Random => Order::Random,
-            Pattern::Sequential => Order::Sequential { next: 0 },
-            Pattern::Zipf(theta) => match Zipf::new(blocks as f64, theta) {
-                Ok(ranks) => Order::Zipf { ranks, places: Scatter::new(blocks) },
-                // Cannot happen for a parsed pattern.
-                Err(_) => Order::Random,
-            },
-            Pattern::Hotspot { space, load } => {
-                let hot = (u128::from(blocks) * u128::from(space)).div_ceil(100) as u64;
-                Order::Hotspot { hot, load }
-            }
-        };
-        Self { order, blocks, random: SmallRng::seed_from_u64(seed) }
-    }
-
-    /// The next block.
-    pub fn next(&mut self) -> u64 {
-        match &mut self.order {
-            Order::Random => self.random.random_range(0..self.blocks),
-            Order::Sequential { next } => {
-                let block = *next;
-                *next = if block + 1 == self.blocks { 0 } else { block + 1 };
-                block
-            }
-            Order::Zipf { ranks, places } => {
-                let rank = ranks.sample(&mut self.random) as u64;
-                places.of(rank.saturating_sub(1).min(self.blocks - 1))
-            }
-            Order::Hotspot { hot, load } => {
-                let to_hot = *hot == self.blocks || self.random.random_range(0..100) < *load;
-                let range = if to_hot { 0..*hot } else { *hot..self.blocks };
-                self.random.random_range(range)
-            }
-        }
-    }
-
-    /// True with this probability.
-    pub fn chance(&mut self, percent: u8) -> bool {
-        self.random.random_range(0..100) < percent
-    }
-}
-
-/// A fixed pseudorandom permutation of the numbers below a limit.
-///
-/// Each step is a permutation of the smallest power of two that holds the limit. A result
-/// beyond the limit is permuted again until it is below.
-#[derive(Debug)]
-struct Scatter {
-    limit: u64,
-    mask: u64,
-    shift: u32,
-}
-
-impl Scatter {
-    fn new(limit: u64) -> Self {
-        let bits = 64 - limit.saturating_sub(1).leading_zeros();
-        Self { limit, mask: u64::MAX.checked_shr(64 - bits).unwrap_or(0), shift: bits.div_ceil(2).max(1) }
-    }
-
-    fn of(&self, n: u64) -> u64 {
-        let mut at = n;
-        loop {
-            at = (at ^ at >> self.shift).wrapping_mul(0x9E37_79B9_7F4A_7C15) & self.mask;
-            at = (at ^ at >> self.shift).wrapping_mul(0xBF58_476D_1CE4_E5B9).wrapping_add(1) & self.mask;
-            at ^= at >> self.shift;
-            if at < self.limit {
-                return at;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,17 +201,17 @@ mod tests {
     fn a_sweep_reads_each_block_of_its_area_once() {
         let mut plan = Plan::sweep(Area { sectors: 2, first: 5, blocks: 3 });
         let steps: Vec<_> = std::iter::from_fn(|| plan.next()).collect();
-        let read = |lba| Step { direction: Direction::Read, lba };
+        let read = |lba| Request { direction: Direction::Read, lba, generation: 0 };
         assert_eq!(steps, [read(10), read(12), read(14)]);
-        assert!(plan.ended());
+        assert_eq!(plan.left, 0);
     }
 
     #[test]
     fn steps_stay_inside_reach_every_block_and_mix_as_asked() {
         for percent in [0, 30, 50, 100] {
             let area = Area { sectors: 8, first: 2, blocks: 10 };
-            let mut plan = Plan::new(area, percent, Pattern::Random, 7).ending_after(10_000);
-            let steps: Vec<_> = std::iter::from_fn(|| plan.next()).collect();
+            let mut plan = Plan::new(area, percent, Pattern::Random, 7);
+            let steps: Vec<_> = (0..10_000).map(|_| plan.next().unwrap()).collect();
             assert!(steps.iter().all(|s| (16..96).contains(&s.lba) && s.lba % 8 == 0));
             assert!((2..12).all(|block| steps.iter().any(|s| s.lba == block * 8)));
             let reads = steps.iter().filter(|s| s.direction == Direction::Read).count();
@@ -296,9 +230,10 @@ mod pattern_tests {
 
     /// How often each block occurs among `draws`.
     fn counts(pattern: &str, blocks: u64, draws: usize) -> Vec<u64> {
-        let mut order = Blocks::new(pattern.parse().unwrap(), blocks, 5);
+        let area = Area { sectors: 1, first: 0, blocks };
+        let mut plan = Plan::new(area, 100, pattern.parse().unwrap(), 5);
         let mut counts = vec![0; blocks as usize];
-        (0..draws).for_each(|_| counts[order.next() as usize] += 1);
+        (0..draws).for_each(|_| counts[plan.next_block() as usize] += 1);
         counts
     }
 
@@ -362,14 +297,13 @@ mod pattern_tests {
 
     #[test]
     fn scattering_is_a_permutation_and_leaves_no_order() {
-        for limit in [1, 2, 3, 7, 64, 1000, 4097] {
-            let places = Scatter::new(limit);
-            let mut all: Vec<u64> = (0..limit).map(|n| places.of(n)).collect();
-            let neighbours = all.windows(2).filter(|w| w[0].abs_diff(w[1]) <= limit / 100).count();
-            assert!(limit < 1000 || neighbours < limit as usize / 20, "{neighbours} of {limit}");
+        for blocks in [1, 2, 3, 7, 64, 1000, 4097, 1 << 20] {
+            let mut all: Vec<u64> = (1..=blocks).map(|rank| scattered(rank, blocks)).collect();
+            let neighbours = all.windows(2).filter(|w| w[0].abs_diff(w[1]) <= blocks / 100).count();
+            assert!(blocks < 1000 || neighbours < blocks as usize / 20, "{neighbours} of {blocks}");
             all.sort_unstable();
-            assert!(all.into_iter().eq(0..limit), "{limit}");
+            assert!(all.into_iter().eq(0..blocks), "{blocks}");
         }
-        assert!(Scatter::new(u64::MAX).of(5) < u64::MAX);
+        assert!(scattered(u64::MAX, u64::MAX - 1) < u64::MAX);
     }
 }

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::args::{LoadArgs, RampArgs, ResendKind};
+use crate::args::RampArgs;
 use crate::outcome::Outcome;
-
-use super::run::Variant;
 
 /// Maximum number of steps; a rate not found by then will not be found.
 const STEPS_MAX: u32 = 60;
@@ -19,7 +17,7 @@ const RATE_MIN: f64 = 1.0;
 const RATE_MAX: f64 = 1e9;
 /// How long a request is resent. A step with too high a rate should not take longer than
 /// that to end.
-const GIVE_UP: Duration = Duration::from_secs(1);
+pub const GIVE_UP: Duration = Duration::from_secs(1);
 
 /// Refuses arguments that do not apply here.
 pub fn check(args: &RampArgs) -> Result<()> {
@@ -73,42 +71,23 @@ pub fn search(
     Ok(good)
 }
 
-/// A step at this rate.
-pub fn variant(load: &LoadArgs, rate: f64) -> Variant {
-    let usual = Variant::new(format!("{rate:.0}/s"), load);
-    let give_up = if load.resend == ResendKind::Linux { usual.give_up } else { GIVE_UP };
-    Variant { rate: Some(rate), give_up, ..usual }
-}
-
-/// The criterion for a good step.
-#[derive(Clone, Copy, Debug)]
-pub struct Limit {
-    /// The maximum response time,
-    pub us: f64,
-    /// at this percentile.
-    pub percentile: f64,
-    /// How long requests become due, in seconds.
-    pub seconds: f64,
-}
-
-impl Limit {
-    /// Judges the outcome of a rate: whether it was served well enough, and a line about it.
-    pub fn judge(&self, outcome: &Outcome, rate: f64) -> (bool, String) {
-        let (response, t) = (outcome.response(), &outcome.trouble);
-        let (us, served, percentile) =
-            (response.us(self.percentile / 100.0), outcome.iops(), self.percentile);
-        // With random arrivals the number of due requests differs from the requested one.
-        let due = response.len() as f64 / self.seconds;
-        let good = us <= self.us && served >= REACHED * due && outcome.is_good();
-        let line = format!(
-            "{rate:>10.0}/s asked  {served:>10.0}/s served  p{percentile} {us:>10.1} us  \
-             lost or unsent {}  resent {}  {}",
-            t.lost + t.unsent,
-            t.retransmits,
-            if good { "good" } else { "too much" }
-        );
-        (good, line)
-    }
+/// Judges the outcome of a rate, at which requests became due for `seconds`: whether it was
+/// served well enough, with this percentile of the response times within the limit, and a
+/// line about it.
+pub fn judge(outcome: &Outcome, rate: f64, seconds: f64, limit_us: f64, percentile: f64) -> (bool, String) {
+    let (response, t) = (outcome.response(), &outcome.trouble);
+    let (us, served) = (response.us(percentile / 100.0), outcome.iops());
+    // With random arrivals the number of due requests differs from the requested one.
+    let due = response.len() as f64 / seconds;
+    let good = us <= limit_us && served >= REACHED * due && outcome.is_good();
+    let line = format!(
+        "{rate:>10.0}/s asked  {served:>10.0}/s served  p{percentile} {us:>10.1} us  \
+         lost or unsent {}  resent {}  {}",
+        t.lost + t.unsent,
+        t.retransmits,
+        if good { "good" } else { "too much" }
+    );
+    (good, line)
 }
 
 /// A sentence about the result.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::outcome::{Interval, Latencies, Side, Trouble};
 
-use super::clock::Part;
 use super::plan::Direction;
 
 /// Counts and latencies of an interval.
@@ -20,15 +19,6 @@ pub struct Tally {
     pub last_ns: u64,
 }
 
-/// How long a request took.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Took {
-    /// Since it was due.
-    pub response_ns: u64,
-    /// Since it was first sent; `None` if it never was.
-    pub service_ns: Option<u64>,
-}
-
 impl Tally {
     /// An empty tally, with service times for an open loop.
     pub fn new(open: bool) -> Self {
@@ -36,24 +26,22 @@ impl Tally {
         Self { reads: side(), writes: side(), ..Self::default() }
     }
 
-    fn side(&mut self, direction: Direction) -> &mut Side {
+    /// The counts of a direction.
+    pub fn side(&mut self, direction: Direction) -> &mut Side {
         match direction {
             Direction::Read => &mut self.reads,
             Direction::Write => &mut self.writes,
         }
     }
 
-    /// Records a request that was answered well.
-    pub fn completed(&mut self, direction: Direction, took: Took, now_ns: u64) {
-        self.last_ns = now_ns;
-        took.record(self.side(direction));
-    }
-
-    /// Records a request that was not answered for this long.
-    pub fn given_up(&mut self, direction: Direction, took: Took) {
+    /// Records how long a request took: since it was due, and since it was first sent (if it
+    /// was).
+    pub fn record(&mut self, direction: Direction, response_ns: u64, service_ns: Option<u64>) {
         let side = self.side(direction);
-        side.unanswered += 1;
-        took.record(side);
+        side.response.record(response_ns);
+        if let (Some(service), Some(ns)) = (&mut side.service, service_ns) {
+            service.record(ns);
+        }
     }
 
     /// The number of answered reads and writes.
@@ -80,27 +68,14 @@ impl Tally {
     }
 }
 
-impl Took {
-    fn record(self, side: &mut Side) {
-        side.response.record(self.response_ns);
-        if let (Some(service), Some(ns)) = (&mut side.service, self.service_ns) {
-            service.record(ns);
-        }
-    }
-}
-
-impl Trouble {
-    /// Only the counts that make a run invalid.
-    pub fn failures(&self) -> Self {
-        Self {
-            errors: self.errors,
-            refused: self.refused,
-            lost: self.lost,
-            unsent: self.unsent,
-            last_error: self.last_error.clone(),
-            ..Self::default()
-        }
-    }
+/// The counts of a thread over an interval.
+pub struct Part {
+    /// The thread.
+    pub thread: usize,
+    /// The number of the interval; 0 is before counting begins.
+    pub number: u64,
+    /// The counts.
+    pub tally: Tally,
 }
 
 /// The counts of all threads, in total and by interval.
@@ -129,18 +104,22 @@ impl Sum {
     }
 
     /// Adds a part; returns the counts of intervals that are now complete.
-    pub fn add(&mut self, part: &mut Part) -> Vec<Tally> {
-        if part.number == 0 {
+    pub fn add(&mut self, Part { thread, number, tally }: &mut Part) -> Vec<Tally> {
+        if *number == 0 {
             // Problems before counting began are left out, unless they make the run
             // invalid.
-            part.tally.trouble = part.tally.trouble.failures();
+            tally.trouble = Trouble {
+                retransmits: 0,
+                late: 0,
+                duplicates: 0,
+                unexpected: 0,
+                dropped: 0,
+                ..std::mem::take(&mut tally.trouble)
+            };
         }
-        self.total.add(&part.tally);
-        let number = part.number.max(1);
-        self.open.entry(number).or_default().add(&part.tally);
-        if let Some(over) = self.over.get_mut(part.thread) {
-            *over = part.number;
-        }
+        self.total.add(tally);
+        self.open.entry((*number).max(1)).or_default().add(tally);
+        self.over[*thread] = *number;
         let all = self.over.iter().copied().min().unwrap_or(0);
         self.close(all)
     }
@@ -149,32 +128,26 @@ impl Sum {
     pub fn finish(&mut self, seconds: f64) {
         self.close(u64::MAX);
         let idle = |i: &Interval| i.reads.unpack().is_empty() && i.writes.unpack().is_empty();
-        while self.intervals.last().is_some_and(|i| i.from_s >= seconds && idle(i)) {
-            self.intervals.pop();
-        }
+        while self.intervals.pop_if(|last| last.from_s >= seconds && idle(last)).is_some() {}
         if let Some(last) = self.intervals.last_mut().filter(|last| last.from_s < seconds) {
             last.seconds = last.seconds.min(seconds - last.from_s);
         }
     }
 
     fn close(&mut self, up_to: u64) -> Vec<Tally> {
-        let mut closed = Vec::new();
-        while let Some(entry) = self.open.first_entry().filter(|entry| *entry.key() <= up_to) {
-            let (number, tally) = entry.remove_entry();
-            let Trouble { retransmits, dropped, .. } = tally.trouble;
-            self.intervals.push(Interval {
-                from_s: (number - 1) as f64 * self.seconds,
-                seconds: self.seconds,
-                reads: tally.reads.response.pack(),
-                writes: tally.writes.response.pack(),
-                unanswered_reads: tally.reads.unanswered,
-                unanswered_writes: tally.writes.unanswered,
-                resent: retransmits,
-                dropped,
-            });
-            closed.push(tally);
-        }
-        closed
+        let later = self.open.split_off(&up_to.saturating_add(1));
+        let closed = std::mem::replace(&mut self.open, later);
+        self.intervals.extend(closed.iter().map(|(number, tally)| Interval {
+            from_s: (number - 1) as f64 * self.seconds,
+            seconds: self.seconds,
+            reads: tally.reads.response.pack(),
+            writes: tally.writes.response.pack(),
+            unanswered_reads: tally.reads.unanswered,
+            unanswered_writes: tally.writes.unanswered,
+            resent: tally.trouble.retransmits,
+            dropped: tally.trouble.dropped,
+        }));
+        closed.into_values().collect()
     }
 }
 
@@ -182,12 +155,11 @@ impl Sum {
 mod sum_tests {
     use super::*;
     use crate::load::plan::Direction;
-    use crate::load::tally::Took;
 
     fn part(thread: usize, number: u64, answers: u64) -> Part {
         let mut tally = Tally::new(false);
         for n in 0..answers {
-            tally.completed(Direction::Read, Took { response_ns: 1000 + n, service_ns: None }, n);
+            tally.record(Direction::Read, 1000 + n, None);
         }
         tally.trouble.retransmits = answers;
         tally.trouble.lost = 1;

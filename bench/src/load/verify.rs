@@ -10,27 +10,16 @@
 //! The seed is a hash of lba, generation and run, and determines all bytes after it. So
 //! it serves as a checksum: a sector mixed from two writes does not pass.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
 use crate::aoe::SECTOR;
 use crate::outcome::Verified;
-
-/// A fault reported in full.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Example {
-    /// The sector.
-    pub lba: u64,
-    /// The generation that it should hold; 0 if any.
-    pub wanted: u32,
-    /// What it holds.
-    pub fault: Fault,
-}
 
 /// Maximum number of faults reported in full.
 const EXAMPLES: usize = 5;
 
 /// In place of a generation: any content is right.
-const ANYTHING: u32 = 0;
+pub const ANYTHING: u32 = 0;
 
 /// The generation that each sector must hold, and the faults found.
 ///
@@ -48,11 +37,14 @@ pub struct Verifier {
     pub checked: u64,
     /// Sectors read whose contents are not known.
     pub unchecked: u64,
-    /// Faults by kind.
-    pub faults: [u64; Fault::KINDS],
-    /// The first faults.
-    pub examples: Vec<Example>,
+    /// The number of faults of each kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// The first faults in full.
+    pub examples: Vec<String>,
 }
+
+/// The kind of an error in a sector, and its description.
+type Fault = (&'static str, String);
 
 impl Verifier {
     /// For `sectors` sectors whose contents are not known.
@@ -64,7 +56,7 @@ impl Verifier {
             generation: 0,
             checked: 0,
             unchecked: 0,
-            faults: [0; Fault::KINDS],
+            faults: BTreeMap::new(),
             examples: Vec::new(),
         }
     }
@@ -83,87 +75,71 @@ impl Verifier {
         }
     }
 
-    /// Records a write that failed or was never answered: it may have happened, or may
-    /// still happen.
-    pub fn unknown(&mut self, lba: u64, sectors: u8) {
-        self.written(lba, sectors, ANYTHING);
+    /// Records an acknowledged write; or with [`ANYTHING`] one that failed or was never
+    /// answered: it may have happened, or may still happen.
+    pub fn written(&mut self, lba: u64, sectors: u8, generation: u32) {
+        let at = lba.wrapping_sub(self.first) as usize;
+        if let Some(wanted) = self.wanted.get_mut(at..at.saturating_add(sectors.into())) {
+            wanted.fill(generation);
+        }
     }
 
     /// Checks the data of a read.
     pub fn check(&mut self, lba: u64, data: &[u8]) {
         for (sector, lba) in data.chunks_exact(SECTOR).zip(lba..) {
-            let wanted = self.place(lba).and_then(|at| self.wanted.get(at)).copied().unwrap_or(ANYTHING);
+            let at = lba.wrapping_sub(self.first) as usize;
+            let wanted = self.wanted.get(at).copied().unwrap_or(ANYTHING);
             match self.judge(lba, wanted, sector) {
                 Ok(true) => self.checked += 1,
                 Ok(false) => self.unchecked += 1,
-                Err(fault) => self.note(Example { lba, wanted, fault }),
+                Err(fault) => self.note(lba, wanted, fault),
             }
         }
     }
 
     /// Whether a sector could be checked, or its fault.
     fn judge(&self, lba: u64, wanted: u32, sector: &[u8]) -> Result<bool, Fault> {
-        let found = Stamp::read(sector)?;
-        if let Some(stamp) = found
-            && stamp.lba != lba
-        {
-            return Err(Fault::WrongLba { found: stamp.lba });
+        let Ok(found) = Stamp::read(sector) else {
+            return Err(("corrupt", "corrupt: the checksum does not match".to_owned()));
+        };
+        if let Some(other) = found.map(|stamp| stamp.lba).filter(|&other| other != lba) {
+            return Err(("wrong lba", format!("holds the contents of sector {other}")));
         }
-        let ours = found.filter(|stamp| stamp.run == self.run).map(|stamp| stamp.generation);
-        match ours {
+        match found.filter(|stamp| stamp.run == self.run).map(|stamp| stamp.generation) {
             _ if wanted == ANYTHING => Ok(found.is_some()),
-            None => Err(Fault::Lost),
-            Some(found) if found < wanted => Err(Fault::Stale { found }),
-            Some(found) if found > wanted => Err(Fault::Unasked { found }),
+            None => Err(("lost", "lost: no write of this run is in it".to_owned())),
+            Some(found) if found < wanted => Err(("stale", format!("stale: holds write {found}"))),
+            Some(found) if found > wanted => {
+                Err(("unasked", format!("holds write {found}, which was not acknowledged")))
+            }
             Some(_) => Ok(true),
         }
     }
 
-    fn note(&mut self, example: Example) {
+    fn note(&mut self, lba: u64, wanted: u32, (kind, what): Fault) {
         self.checked += 1;
-        if let Some(n) = self.faults.get_mut(example.fault.kind()) {
-            *n += 1;
-        }
+        *self.faults.entry(kind).or_default() += 1;
         if self.examples.len() < EXAMPLES {
-            self.examples.push(example);
+            let should =
+                if wanted == ANYTHING { String::new() } else { format!(" should hold write {wanted}") };
+            self.examples.push(format!("sector {lba}{should}: {what}"));
         }
-    }
-
-    /// Records an acknowledged write.
-    pub fn written(&mut self, lba: u64, sectors: u8, generation: u32) {
-        let range = self.place(lba).map(|at| at..at + usize::from(sectors));
-        if let Some(wanted) = range.and_then(|range| self.wanted.get_mut(range)) {
-            wanted.fill(generation);
-        }
-    }
-
-    fn place(&self, lba: u64) -> Option<usize> {
-        usize::try_from(lba.checked_sub(self.first)?).ok()
     }
 }
 
 /// Combines the results of several verifiers.
 pub fn together<'a>(all: impl IntoIterator<Item = &'a Verifier>) -> Verified {
     let mut sum = Verified::default();
-    let mut faults = [0; Fault::KINDS];
+    let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
     for verifier in all {
         sum.checked += verifier.checked;
         sum.unchecked += verifier.unchecked;
-        sum.examples.extend(verifier.examples.iter().map(Example::text));
-        faults.iter_mut().zip(verifier.faults).for_each(|(sum, n)| *sum += n);
+        sum.examples.extend_from_slice(&verifier.examples);
+        verifier.faults.iter().for_each(|(name, n)| *faults.entry(name).or_default() += n);
     }
     sum.examples.truncate(EXAMPLES);
-    let kinds = Fault::NAMES.into_iter().zip(faults).filter(|&(_, n)| n > 0);
-    sum.faults = kinds.map(|(name, n)| (name.to_owned(), n)).collect();
+    sum.faults = faults.into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
     sum
-}
-
-impl Example {
-    fn text(&self) -> String {
-        let Self { lba, wanted, fault } = self;
-        let wanted = if *wanted == ANYTHING { String::new() } else { format!(" should hold write {wanted}") };
-        format!("sector {lba}{wanted}: {fault}")
-    }
 }
 
 const MAGIC: u64 = u64::from_le_bytes(*b"xbstamp1");
@@ -172,72 +148,18 @@ const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The identity of a written sector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stamp {
+struct Stamp {
     /// Its address.
-    pub lba: u64,
+    lba: u64,
     /// The number of the write in the run, from 1.
-    pub generation: u32,
+    generation: u32,
     /// The run.
-    pub run: u32,
-}
-
-/// An error in a sector.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
-    /// An acknowledged write is missing: there is no stamp of this run.
-    Lost,
-    /// An older write of this run than the last acknowledged one.
-    Stale {
-        /// The generation found.
-        found: u32,
-    },
-    /// A write of this run that was not acknowledged or not sent yet.
-    Unasked {
-        /// The generation found.
-        found: u32,
-    },
-    /// The contents of another sector.
-    WrongLba {
-        /// Its address.
-        found: u64,
-    },
-    /// Some bytes differ from what was written.
-    Corrupt,
-}
-
-impl Fault {
-    /// The number of kinds.
-    pub const KINDS: usize = 5;
-    /// The names of the kinds, indexed by [`Fault::kind`].
-    pub const NAMES: [&str; Self::KINDS] = ["lost", "stale", "unasked", "wrong lba", "corrupt"];
-
-    /// Its index.
-    pub fn kind(self) -> usize {
-        match self {
-            Self::Lost => 0,
-            Self::Stale { .. } => 1,
-            Self::Unasked { .. } => 2,
-            Self::WrongLba { .. } => 3,
-            Self::Corrupt => 4,
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lost => write!(f, "lost: no write of this run is in it"),
-            Self::Stale { found } => write!(f, "stale: holds write {found}"),
-            Self::Unasked { found } => write!(f, "holds write {found}, which was not acknowledged"),
-            Self::WrongLba { found } => write!(f, "holds the contents of sector {found}"),
-            Self::Corrupt => write!(f, "corrupt: the checksum does not match"),
-        }
-    }
+    run: u32,
 }
 
 impl Stamp {
     /// Fills a sector.
-    pub fn write(&self, sector: &mut [u8]) {
+    fn write(&self, sector: &mut [u8]) {
         let seed = self.seed();
         let head = [MAGIC, self.lba, u64::from(self.generation) | u64::from(self.run) << 32, seed];
         let body = (1..).map(|n: u64| seed.wrapping_add(n.wrapping_mul(STEP)));
@@ -247,7 +169,7 @@ impl Stamp {
     }
 
     /// The stamp of a sector: `None` if it has none, `Err` if it is corrupt.
-    pub fn read(sector: &[u8]) -> Result<Option<Self>, Fault> {
+    fn read(sector: &[u8]) -> Result<Option<Self>, ()> {
         let word = |at: usize| sector.get(at..)?.first_chunk().copied().map(u64::from_le_bytes);
         if word(0) != Some(MAGIC) {
             return Ok(None);
@@ -263,7 +185,7 @@ impl Stamp {
             wanted = wanted.wrapping_add(STEP);
             difference |= u64::from_le_bytes(*bytes) ^ wanted;
         }
-        if difference == 0 { Ok(Some(stamp)) } else { Err(Fault::Corrupt) }
+        if difference == 0 { Ok(Some(stamp)) } else { Err(()) }
     }
 
     /// A hash in which every bit of the stamp counts (the finalizer of splitmix64).
@@ -281,7 +203,7 @@ mod tests {
     use super::*;
 
     fn faults_total(verifier: &Verifier) -> u64 {
-        verifier.faults.iter().sum()
+        verifier.faults.values().sum()
     }
 
     fn sector(lba: u64, generation: u32, run: u32) -> [u8; SECTOR] {
@@ -296,17 +218,18 @@ mod tests {
         torn[256..].copy_from_slice(&sector(3, 1, 9)[256..]);
         for (found, expected) in [
             (sector(3, 2, 9), None),
-            ([0; SECTOR], Some(Fault::Lost)),
-            (sector(3, 2, 8), Some(Fault::Lost)),
-            (sector(3, 1, 9), Some(Fault::Stale { found: 1 })),
-            (sector(3, 4, 9), Some(Fault::Unasked { found: 4 })),
-            (sector(4, 2, 9), Some(Fault::WrongLba { found: 4 })),
-            (torn, Some(Fault::Corrupt)),
+            ([0; SECTOR], Some("lost: no write of this run is in it")),
+            (sector(3, 2, 8), Some("lost: no write of this run is in it")),
+            (sector(3, 1, 9), Some("stale: holds write 1")),
+            (sector(3, 4, 9), Some("holds write 4, which was not acknowledged")),
+            (sector(4, 2, 9), Some("holds the contents of sector 4")),
+            (torn, Some("corrupt: the checksum does not match")),
         ] {
             let mut verifier = Verifier::new(9, 2, 8);
             verifier.written(3, 1, 2);
             verifier.check(3, &found);
-            assert_eq!(verifier.examples.first().map(|e| e.fault), expected);
+            let example = expected.map(|fault| format!("sector 3 should hold write 2: {fault}"));
+            assert_eq!(verifier.examples.first(), example.as_ref());
             assert_eq!((verifier.checked, verifier.unchecked), (1, 0));
         }
     }
@@ -317,7 +240,7 @@ mod tests {
         verifier.check(3, &[0; SECTOR]);
         verifier.check(3, &sector(3, 77, 8));
         verifier.written(4, 2, 1);
-        verifier.unknown(4, 2);
+        verifier.written(4, 2, ANYTHING);
         verifier.check(4, &sector(4, 3, 9));
         assert_eq!((verifier.checked, verifier.unchecked, faults_total(&verifier)), (2, 1, 0));
         verifier.check(3, &sector(5, 77, 8));
@@ -340,7 +263,7 @@ mod stamp_tests {
             if let Some(byte) = damaged.get_mut(at) {
                 *byte ^= 0x10;
             }
-            assert_eq!(Stamp::read(&damaged), Err(Fault::Corrupt), "byte {at}");
+            assert_eq!(Stamp::read(&damaged), Err(()), "byte {at}");
         }
         assert_eq!(Stamp::read(&[0; SECTOR]), Ok(None));
     }

@@ -31,8 +31,6 @@ pub struct Machine {
     pub generator_core_kernel: f64,
     /// Fraction of the time of both cores that a hypervisor gave to others.
     pub steal: f64,
-    /// Step of the wall clock against the monotonic clock, in microseconds.
-    pub clock_step_us: f64,
     /// Frames that both ends of the pair dropped.
     pub dropped: u64,
 }

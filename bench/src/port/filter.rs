@@ -2,8 +2,9 @@
 //! before copying.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::AsFd;
 
+use super::packet::set_option;
 use super::tags::Tags;
 
 /// Offset of the flags of the AoE header, behind an untagged Ethernet header. (The kernel
@@ -36,22 +37,14 @@ fn program(tags: Tags) -> [libc::sock_filter; 7] {
 }
 
 /// Attaches a filter that admits only responses with these tags.
-pub fn attach(socket: BorrowedFd<'_>, tags: Tags) -> io::Result<()> {
+pub fn attach(socket: &impl AsFd, tags: Tags) -> io::Result<()> {
     let mut lines = program(tags);
     let program = libc::sock_fprog { len: lines.len() as u16, filter: lines.as_mut_ptr() };
-    let len = size_of::<libc::sock_fprog>() as libc::socklen_t;
-    // SAFETY: `program` and the instructions that it points to live for the call, and
-    // their number is given; the kernel checks and copies them.
-    let status = unsafe {
-        let fd = socket.as_raw_fd();
-        libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const program).cast(), len)
-    };
-    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    set_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
     use std::os::unix::net::UnixDatagram;
 
     use super::*;
@@ -60,7 +53,7 @@ mod tests {
     /// Whether the kernel lets a frame pass; any kind of socket takes a filter.
     fn passes(tags: Tags, frame: &[u8]) -> bool {
         let (from, to) = UnixDatagram::pair().unwrap();
-        attach(to.as_fd(), tags).unwrap();
+        attach(&to, tags).unwrap();
         to.set_nonblocking(true).unwrap();
         let _ = from.send(frame);
         let mut bytes = [0; 128];

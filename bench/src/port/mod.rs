@@ -42,7 +42,7 @@ pub trait Port: Send {
     /// Sleeps until a frame arrives or the time limit passes.
     fn wait(&mut self, limit: Duration) -> io::Result<()>;
 
-    /// The number of frames lost on this side so far.
+    /// The number of frames lost on this side since the last call.
     fn dropped(&mut self) -> io::Result<u64>;
 
     /// Its name in reports.
@@ -81,66 +81,58 @@ impl<'a> Received<'a> {
         'a: 's,
     {
         match *self {
-            Self::Flat(bytes) => bytes,
-            Self::Chunks(memory, frame) if frame.pieces() == 1 => memory.piece(frame, 0),
-            Self::Chunks(memory, frame) => {
+            Self::Chunks(memory, frame) if frame.pieces() > 1 => {
                 scratch.resize(frame.len(), 0);
                 memory.copy_out(frame, scratch);
                 scratch
             }
+            _ => self.head(),
         }
     }
 }
 
-/// Tests the port of a thread with a request.
-pub type Probe<'a> = &'a dyn Fn(usize, &mut dyn Port) -> Result<()>;
-
-/// Opens a port for each thread on these interfaces, sized for these windows: of the
-/// given kind, or else the fastest kind that works. AF_XDP needs a driver with native XDP
-/// and a queue for each thread.
+/// Opens a port for each thread, sized for these windows: of the given kind, or else the
+/// fastest kind that works. Thread t uses the interface at `t % interfaces.len()`. AF_XDP
+/// needs a driver with native XDP and a queue for each thread; `probe` tests the port of a
+/// thread with a request.
 pub fn open_all(
-    on: &[&Facts],
+    interfaces: &[Facts],
     windows: &[u16],
     kind: Option<PortKind>,
-    probe: Probe<'_>,
+    probe: impl Fn(usize, &mut dyn Port) -> Result<()>,
 ) -> Result<Vec<Box<dyn Port>>> {
-    match kind {
-        Some(PortKind::AfPacket) => open_packet(on),
-        Some(PortKind::AfXdp) => open_xdp(on, windows, probe),
-        None => open_xdp(on, windows, probe).or_else(|e| {
-            eprintln!("note: using af-packet, which is slower: {e:#}");
-            open_packet(on)
-        }),
+    if kind != Some(PortKind::AfPacket) {
+        match open_xdp(interfaces, windows, probe) {
+            Err(e) if kind.is_none() => eprintln!("note: using af-packet, which is slower: {e:#}"),
+            opened => return opened,
+        }
     }
-}
-
-fn open_packet(on: &[&Facts]) -> Result<Vec<Box<dyn Port>>> {
-    let open = |(thread, interface): (usize, &&Facts)| -> Result<Box<dyn Port>> {
-        Ok(Box::new(PacketPort::open(interface, Tags::of(thread, on.len()))?))
+    let open = |(thread, interface)| -> Result<Box<dyn Port>> {
+        Ok(Box::new(PacketPort::open(interface, Tags::of(thread, windows.len()))?))
     };
-    on.iter().enumerate().map(open).collect()
+    (0..windows.len()).zip(interfaces.iter().cycle()).map(open).collect()
 }
 
 /// The nth thread of an interface gets its nth queue.
-fn open_xdp(on: &[&Facts], windows: &[u16], probe: Probe<'_>) -> Result<Vec<Box<dyn Port>>> {
+fn open_xdp(
+    interfaces: &[Facts],
+    windows: &[u16],
+    probe: impl Fn(usize, &mut dyn Port) -> Result<()>,
+) -> Result<Vec<Box<dyn Port>>> {
     let mut ports: BTreeMap<usize, Box<dyn Port>> = BTreeMap::new();
-    for interface in on {
-        let same = on.iter().enumerate().filter(|(_, other)| other.index == interface.index);
-        let users: Vec<usize> = same.map(|(thread, _)| thread).collect();
-        if users.iter().any(|thread| ports.contains_key(thread)) {
-            continue;
-        }
-        if users.len() > interface.queues as usize {
+    for (first, interface) in interfaces.iter().enumerate() {
+        let threads = (first..windows.len()).step_by(interfaces.len());
+        if threads.len() > interface.queues as usize {
             bail!(
                 "{} has {} queues for {} threads, and each thread of af-xdp needs one: \
                  use --port af-packet, or more interfaces, or fewer threads",
                 interface.name,
                 interface.queues,
-                users.len()
+                threads.len()
             );
         }
-        let own: Vec<u16> = users.iter().filter_map(|&thread| windows.get(thread).copied()).collect();
-        for (thread, port) in users.into_iter().zip(XdpPort::open_all(interface, &own)?) {
+        let own: Vec<u16> = threads.clone().map(|thread| windows[thread]).collect();
+        for (thread, port) in threads.zip(XdpPort::open_all(interface, &own)?) {
             ports.insert(thread, Box::new(port));
         }
     }

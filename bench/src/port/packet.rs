@@ -1,17 +1,15 @@
 //! AF_PACKET: works on every interface, at the cost of a copy and a share of a system
 //! call per frame.
 
+use std::array;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::event::{self, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-
-use xblade_link::Facts;
-use xblade_wire::ether::ETHERTYPE_AOE;
+use xblade_link::{Facts, PacketSocket};
 
 use super::{BATCH, Port, Received, Tags, filter};
 
@@ -20,31 +18,29 @@ const SOCKET_BYTES: libc::c_int = 32 << 20;
 
 /// A raw socket that receives replies with its tags on one interface.
 pub struct PacketPort {
-    socket: OwnedFd,
-    outbox: Batch,
+    socket: PacketSocket,
+    /// The first `queued` of them are to be sent.
+    outbox: [Vec<u8>; BATCH],
     queued: usize,
-    inbox: Batch,
-    dropped: u64,
+    inbox: [Vec<u8>; BATCH],
 }
 
 impl PacketPort {
     /// Opens it. Needs CAP_NET_RAW.
     pub fn open(interface: &Facts, tags: Tags) -> Result<Self> {
-        Self::with_filter(interface, Some(tags))
-    }
-
-    /// Opens a port that receives all AoE.
-    pub fn open_to_all(interface: &Facts) -> Result<Self> {
-        Self::with_filter(interface, None)
-    }
-
-    fn with_filter(interface: &Facts, tags: Option<Tags>) -> Result<Self> {
-        let socket = open_socket(interface, tags).with_context(|| {
+        let socket = open_socket(interface.index, tags).with_context(|| {
             format!("cannot open a raw socket on {} (run as root, or with CAP_NET_RAW)", interface.name)
         })?;
         // Room for the Ethernet header and two VLAN tags.
-        let frame = interface.mtu as usize + 22;
-        Ok(Self { socket, outbox: Batch::new(frame), queued: 0, inbox: Batch::new(frame), dropped: 0 })
+        let frames = || array::from_fn(|_| vec![0; interface.mtu as usize + 22]);
+        let mut port = Self { socket, outbox: frames(), queued: 0, inbox: frames() };
+        // What arrived before the filter was there.
+        while port.receive(&mut |_| {})? > 0 {}
+        Ok(port)
+    }
+
+    fn fd(&self) -> libc::c_int {
+        self.socket.as_fd().as_raw_fd()
     }
 }
 
@@ -53,61 +49,55 @@ impl Port for PacketPort {
         if self.queued == BATCH {
             self.flush()?;
         }
-        if self.queued == BATCH || !self.outbox.put(self.queued, head, data) {
-            return Ok(false);
-        }
+        let frame = &mut self.outbox[self.queued];
+        frame.clear();
+        frame.extend_from_slice(head);
+        frame.extend_from_slice(data);
         self.queued += 1;
         Ok(true)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let mut from = 0;
-        while from < self.queued {
-            let messages = self.outbox.messages(from, self.queued);
-            // SAFETY: each message points to one buffer of the batch, with its
-            // length, and all of them live for the call.
+        if self.queued == 0 {
+            return Ok(());
+        }
+        let mut vectors = vectors(&mut self.outbox);
+        let mut messages = messages(&mut vectors);
+        let mut left = &mut messages[..std::mem::take(&mut self.queued)];
+        while !left.is_empty() {
+            // SAFETY: each message points to a vector, and that to a frame of the outbox with
+            // its length; all of them live for the call.
             let sent = unsafe {
-                let fd = self.socket.as_raw_fd();
-                libc::sendmmsg(fd, messages.as_mut_ptr(), messages.len() as u32, libc::MSG_DONTWAIT)
+                libc::sendmmsg(self.fd(), left.as_mut_ptr(), left.len() as u32, libc::MSG_DONTWAIT)
             };
-            if sent >= 0 {
-                from += sent as usize;
-                continue;
-            }
-            match io::Error::last_os_error() {
-                e if e.kind() == io::ErrorKind::Interrupted => {}
+            match check(sent) {
+                Ok(sent) => left = &mut left[sent..],
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 // The link is full or down: a lost request is resent when its reply is
                 // overdue.
-                e if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENETDOWN)) => {
+                Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENETDOWN)) => {
                     break;
                 }
-                e => return Err(e),
+                Err(e) => return Err(e),
             }
         }
-        self.queued = 0;
         Ok(())
     }
 
     fn receive(&mut self, each: &mut dyn FnMut(Received<'_>)) -> io::Result<usize> {
-        self.inbox.lens = [self.inbox.stride; BATCH];
-        let messages = self.inbox.messages(0, BATCH);
-        // SAFETY: as in `flush`; the kernel writes no more than the length of
-        // each buffer.
-        let received = unsafe {
-            let fd = self.socket.as_raw_fd();
-            let flags = libc::MSG_DONTWAIT;
-            libc::recvmmsg(fd, messages.as_mut_ptr(), messages.len() as u32, flags, std::ptr::null_mut())
+        let mut vectors = vectors(&mut self.inbox);
+        let mut messages = messages(&mut vectors);
+        let (first, flags, forever) = (messages.as_mut_ptr(), libc::MSG_DONTWAIT, std::ptr::null_mut());
+        // SAFETY: as in `flush`; the kernel writes no more than the length of each frame.
+        let received = check(unsafe { libc::recvmmsg(self.fd(), first, BATCH as u32, flags, forever) });
+        let received = match received {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EINTR | libc::ENETDOWN)) => 0,
+            received => received?,
         };
-        if received < 0 {
-            return match io::Error::last_os_error() {
-                e if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EINTR | libc::ENETDOWN)) => Ok(0),
-                e => Err(e),
-            };
+        for (frame, message) in self.inbox.iter().zip(&messages).take(received) {
+            each(Received::Flat(frame.get(..message.msg_len as usize).unwrap_or(frame)));
         }
-        for at in 0..received as usize {
-            each(Received::Flat(self.inbox.get(at)));
-        }
-        Ok(received as usize)
+        Ok(received)
     }
 
     fn wait(&mut self, limit: Duration) -> io::Result<()> {
@@ -115,26 +105,14 @@ impl Port for PacketPort {
     }
 
     fn dropped(&mut self) -> io::Result<u64> {
-        // The kernel resets its count on reading. SAFETY: all-zero bytes are a valid
-        // `tpacket_stats`.
+        // SAFETY: all-zero bytes are a valid `tpacket_stats`.
         let mut stats: libc::tpacket_stats = unsafe { std::mem::zeroed() };
-        let mut len = size_of::<libc::tpacket_stats>() as libc::socklen_t;
-        // SAFETY: `stats` and `len` live for the call, and the size is given.
-        let status = unsafe {
-            let fd = self.socket.as_raw_fd();
-            libc::getsockopt(
-                fd,
-                libc::SOL_PACKET,
-                libc::PACKET_STATISTICS,
-                (&raw mut stats).cast(),
-                &raw mut len,
-            )
-        };
-        if status < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        self.dropped += u64::from(stats.tp_drops);
-        Ok(self.dropped)
+        let mut len = size_of_val(&stats) as libc::socklen_t;
+        let (level, name) = (libc::SOL_PACKET, libc::PACKET_STATISTICS);
+        // The kernel resets its count on reading. SAFETY: `stats` and `len` live for the call,
+        // and the size is given.
+        check(unsafe { libc::getsockopt(self.fd(), level, name, (&raw mut stats).cast(), &raw mut len) })?;
+        Ok(stats.tp_drops.into())
     }
 
     fn name(&self) -> &'static str {
@@ -151,114 +129,47 @@ pub fn poll(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     }
 }
 
-fn open_socket(interface: &Facts, tags: Option<Tags>) -> io::Result<OwnedFd> {
-    // With protocol 0 nothing arrives before the options are set and the socket is bound
-    // to its interface.
-    let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-    set_option(&socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
-    set_option(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
+fn open_socket(index: u32, tags: Tags) -> io::Result<PacketSocket> {
+    let socket = PacketSocket::open(index)?;
+    set_option(&socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1)?;
+    set_option(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, &1)?;
     // Refused without CAP_NET_ADMIN; then the system's limit applies.
     for (forced, plain) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)]
     {
-        set_option(&socket, libc::SOL_SOCKET, forced, SOCKET_BYTES)
-            .or_else(|_| set_option(&socket, libc::SOL_SOCKET, plain, SOCKET_BYTES))?;
+        set_option(&socket, libc::SOL_SOCKET, forced, &SOCKET_BYTES)
+            .or_else(|_| set_option(&socket, libc::SOL_SOCKET, plain, &SOCKET_BYTES))?;
     }
-    if let Some(tags) = tags {
-        filter::attach(socket.as_fd(), tags)?;
-    }
-    bind(&socket, interface)?;
+    filter::attach(&socket, tags)?;
     Ok(socket)
 }
 
-fn set_option(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    let len = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: `value` lives for the call, and its size is given.
-    let status = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len) };
-    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+/// Sets a socket option, whose value is a `T` for the kernel.
+pub fn set_option<T>(socket: &impl AsFd, level: i32, name: i32, value: &T) -> io::Result<()> {
+    let (fd, len) = (socket.as_fd().as_raw_fd(), size_of::<T>() as libc::socklen_t);
+    // SAFETY: `value` lives for the call, and its size is given; the kernel checks what it
+    // points to.
+    check(unsafe { libc::setsockopt(fd, level, name, std::ptr::from_ref(value).cast(), len) }).map(|_| ())
 }
 
-fn bind(socket: &OwnedFd, interface: &Facts) -> io::Result<()> {
-    // SAFETY: all-zero bytes are a valid `sockaddr_ll`.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = ETHERTYPE_AOE.to_be();
-    address.sll_ifindex = interface.index.cast_signed();
-    let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-    // SAFETY: `address` lives for the call, and its size is given.
-    let status = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) };
-    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+/// What a system call returned, or its error.
+fn check(result: libc::c_int) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
-/// Buffers for [`BATCH`] frames, and their message headers for the kernel.
-struct Batch {
-    bytes: Box<[u8]>,
-    stride: usize,
-    lens: [usize; BATCH],
-    vectors: Box<[libc::iovec]>,
-    messages: Box<[libc::mmsghdr]>,
+fn vectors(frames: &mut [Vec<u8>; BATCH]) -> [libc::iovec; BATCH] {
+    array::from_fn(|at| {
+        let frame = &mut frames[at];
+        libc::iovec { iov_base: frame.as_mut_ptr().cast(), iov_len: frame.len() }
+    })
 }
 
-// SAFETY: the pointers in `vectors` and `messages` point into this batch's own boxes, are
-// set again before each call, and are used nowhere else.
-unsafe impl Send for Batch {}
-
-impl Batch {
-    fn new(frame_bytes: usize) -> Self {
-        let stride = frame_bytes.next_multiple_of(64);
-        // SAFETY: all-zero bytes are valid for both: null pointers, no bytes.
-        let (vector, message) =
-            unsafe { (std::mem::zeroed::<libc::iovec>(), std::mem::zeroed::<libc::mmsghdr>()) };
-        Self {
-            bytes: vec![0; stride * BATCH].into(),
-            stride,
-            lens: [0; BATCH],
-            vectors: vec![vector; BATCH].into(),
-            messages: vec![message; BATCH].into(),
-        }
-    }
-
-    /// Writes a frame into a buffer; `false` if it is too long.
-    fn put(&mut self, at: usize, head: &[u8], data: &[u8]) -> bool {
-        let (start, len) = (at * self.stride, head.len() + data.len());
-        let Some(buffer) = self.bytes.get_mut(start..start + self.stride) else {
-            return false;
-        };
-        let Some((first, rest)) = buffer.split_at_mut_checked(head.len()) else {
-            return false;
-        };
-        let (Some(second), Some(stored)) = (rest.get_mut(..data.len()), self.lens.get_mut(at)) else {
-            return false;
-        };
-        first.copy_from_slice(head);
-        second.copy_from_slice(data);
-        *stored = len;
-        true
-    }
-
-    /// A received frame.
-    fn get(&self, at: usize) -> &[u8] {
-        let len = self.messages.get(at).map_or(0, |m| m.msg_len as usize).min(self.stride);
-        let start = at * self.stride;
-        self.bytes.get(start..start + len).unwrap_or(&[])
-    }
-
-    /// Headers of the frames in the buffers `from..to`.
-    fn messages(&mut self, from: usize, to: usize) -> &mut [libc::mmsghdr] {
-        self.point();
-        self.messages.get_mut(from..to).unwrap_or(&mut [])
-    }
-
-    /// Points the headers at the buffers. Done before every call, because the pointers
-    /// must not be older than the last use of the buffers.
-    fn point(&mut self) {
-        let base = self.bytes.as_mut_ptr();
-        let all = self.vectors.iter_mut().zip(self.messages.iter_mut()).zip(self.lens);
-        for (at, ((vector, message), len)) in all.enumerate() {
-            // SAFETY: `bytes` has `BATCH` times `stride` bytes.
-            vector.iov_base = unsafe { base.add(at * self.stride) }.cast();
-            vector.iov_len = len;
-            message.msg_hdr.msg_iov = vector;
-            message.msg_hdr.msg_iovlen = 1;
-        }
-    }
+/// A message for each of these vectors.
+fn messages(vectors: &mut [libc::iovec; BATCH]) -> [libc::mmsghdr; BATCH] {
+    array::from_fn(|at| {
+        // SAFETY: all-zero bytes are a valid `mmsghdr`.
+        let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+        message.msg_hdr.msg_iov = &raw mut vectors[at];
+        message.msg_hdr.msg_iovlen = 1;
+        message
+    })
 }

@@ -1,7 +1,7 @@
 //! AF_XDP: a socket on each used receive queue, and the program that redirects the
 //! replies to it.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/in
 pub struct XdpPort {
     lane: Lane<XskRings>,
     received: Vec<Frame>,
+    dropped: u64,
     /// Detached when the last port is dropped.
     _program: Arc<Ebpf>,
 }
@@ -36,19 +37,23 @@ impl XdpPort {
             lanes.push(lane(interface, queue, ring_size(interface.mtu, window))?);
         }
         let program = Arc::new(attach(interface, &lanes)?);
-        let port = |lane| Self { lane, received: Vec::with_capacity(BATCH), _program: Arc::clone(&program) };
+        let received = || Vec::with_capacity(BATCH);
+        let port = |lane| Self { lane, received: received(), dropped: 0, _program: Arc::clone(&program) };
         Ok(lanes.into_iter().map(port).collect())
     }
 
-    fn compose(&mut self, head: &[u8], data: &[u8]) -> Option<Frame> {
+    fn compose(&mut self, head: &[u8], mut data: &[u8]) -> Option<Frame> {
         let mut frame = self.lane.allocate(head.len() + data.len()).ok()?;
-        let memory = self.lane.umem();
-        // The head always fits into the first chunk.
-        let (mut head, mut data) = (head, data);
         for at in 0..frame.pieces() {
-            let piece = memory.piece_mut(&mut frame, at);
-            let piece = take_from(&mut head, piece);
-            take_from(&mut data, piece);
+            let mut piece = self.lane.umem().piece_mut(&mut frame, at);
+            if at == 0 {
+                // The head fits into the first chunk.
+                let front;
+                (front, piece) = piece.split_at_mut(head.len());
+                front.copy_from_slice(head);
+            }
+            // Cannot fail: the pieces are as long as both together.
+            let _ = data.read_exact(piece);
         }
         Some(frame)
     }
@@ -79,16 +84,6 @@ fn ring_size(mtu: u32, window: u16) -> u32 {
     (2 * pieces * u32::from(window)).next_power_of_two().clamp(256, 1 << 14)
 }
 
-/// Copies as much as fits from the front of `from` to `to`; returns the rest of `to`.
-fn take_from<'a>(from: &mut &[u8], to: &'a mut [u8]) -> &'a mut [u8] {
-    let n = from.len().min(to.len());
-    let (now, later) = from.split_at(n);
-    let (filled, rest) = to.split_at_mut(n);
-    filled.copy_from_slice(now);
-    *from = later;
-    rest
-}
-
 fn attach(interface: &Facts, lanes: &[Lane<XskRings>]) -> Result<Ebpf> {
     let mut ebpf = EbpfLoader::new().load(OBJECT).context("cannot load the XDP program")?;
     let map = ebpf.map_mut("lanes").context("the XDP program has no map `lanes`")?;
@@ -100,27 +95,22 @@ fn attach(interface: &Facts, lanes: &[Lane<XskRings>]) -> Result<Ebpf> {
     let program: &mut Xdp =
         ebpf.program_mut("initiator").context("the XDP program has no `initiator`")?.try_into()?;
     program.load().context("the kernel refused the XDP program")?;
-    program.attach(&interface.name, XdpMode::Driver).with_context(|| {
-        format!(
-            "cannot attach an XDP program to {} in the driver's mode (try --port af-packet)",
-            interface.name
-        )
+    let name = &interface.name;
+    program.attach(name, XdpMode::Driver).with_context(|| {
+        format!("cannot attach an XDP program to {name} in the driver's mode (try --port af-packet)")
     })?;
     Ok(ebpf)
 }
 
 impl Port for XdpPort {
     fn send(&mut self, head: &[u8], data: &[u8]) -> io::Result<bool> {
-        let Some(frame) = self.compose(head, data) else {
-            self.lane.reclaim();
-            return Ok(false);
-        };
-        if let Err(TxFull(frame)) = self.lane.transmit(frame) {
-            self.lane.release(frame);
-            self.lane.reclaim();
-            return Ok(false);
+        match self.compose(head, data).map(|frame| self.lane.transmit(frame)) {
+            Some(Ok(())) => return Ok(true),
+            Some(Err(TxFull(frame))) => self.lane.release(frame),
+            None => {}
         }
-        Ok(true)
+        self.lane.reclaim();
+        Ok(false)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -143,21 +133,15 @@ impl Port for XdpPort {
     }
 
     fn wait(&mut self, limit: Duration) -> io::Result<()> {
-        match self.lane.fd() {
-            Some(fd) => packet::poll(fd, limit),
-            None => Ok(()),
-        }
+        self.lane.fd().map_or(Ok(()), |fd| packet::poll(fd, limit))
     }
 
     fn dropped(&mut self) -> io::Result<u64> {
         let s = self.lane.statistics()?;
         let ours = self.lane.counters();
-        Ok(s.rx_dropped
-            + s.rx_ring_full
-            + s.fill_ring_empty
-            + s.rx_invalid
-            + ours.bad_descriptors
-            + ours.too_long)
+        let kernel = s.rx_dropped + s.rx_ring_full + s.fill_ring_empty + s.rx_invalid;
+        let all = kernel + ours.bad_descriptors + ours.too_long;
+        Ok(all - std::mem::replace(&mut self.dropped, all))
     }
 
     fn name(&self) -> &'static str {

@@ -1,12 +1,10 @@
-//! The input of all exporters: a [`Document`], or a part of one; the names of
-//! outcomes, in reports and in file names.
+//! The input of all exporters: a [`Document`], or a part of one.
 
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::{Condition, Outcome, Ratio, Sample};
+use crate::outcome::{Condition, Latencies, Outcome, Ratio, Sample, Side};
 
 use super::Table;
-use super::table::bytes;
 
 /// A report.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
@@ -22,123 +20,107 @@ pub struct Document {
 }
 
 impl Document {
-    /// A report with one section of these outcomes.
+    /// A report with one section of these outcomes, which were measured on one machine.
     pub fn of(outcomes: Vec<Outcome>) -> Self {
-        let title = outcomes.first().map_or_else(String::new, |outcome| {
-            let s = &outcome.setup;
-            format!(
-                "{} {} of {}, {} in flight",
-                capital(&s.pattern),
-                s.op,
-                bytes(u64::from(s.sectors) * 512),
-                s.window
-            )
-        });
-        let section = Section { outcomes, ..Section::default() };
-        Self { title, sections: vec![section], ..Self::default() }
+        let Some(first) = outcomes.first() else { return Self::default() };
+        let s = &first.setup;
+        let bytes = u32::from(s.sectors) * 512;
+        Self {
+            title: format!("{} {} of {bytes} bytes, {} in flight", s.pattern, s.op, s.window),
+            conditions: first.conditions.clone(),
+            sections: vec![Section { outcomes, ..Section::default() }],
+            ..Self::default()
+        }
     }
 
-    /// The title of a section, numbered if there are several; file names use the same
-    /// number.
-    pub fn title_of(&self, section: usize) -> String {
-        let title = self.sections.get(section).map_or("", |section| &section.title);
-        if self.sections.len() > 1 { format!("{}. {title}", section + 1) } else { title.to_owned() }
+    /// The outcomes of all sections.
+    pub fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        self.sections.iter().flat_map(|section| &section.outcomes)
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut rest = text.chars();
-    rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
 }
 
 /// Outcomes to be shown side by side: runs of one load, or targets in one case.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
+#[serde(default)]
 pub struct Section {
     /// Its title.
     pub title: String,
     /// A table, if there is more to show than the outcomes contain.
     pub table: Option<Table>,
-    /// Warnings about them.
-    pub warnings: Vec<String>,
-    /// The outcomes, each shown as a curve. In a result file they have a place of their own.
-    #[serde(skip)]
+    /// The outcomes, each shown as a curve.
     pub outcomes: Vec<Outcome>,
     /// For merged outcomes, every measurement.
-    #[serde(default)]
     pub samples: Vec<Sample>,
     /// The ratios between the outcomes.
-    #[serde(default)]
     pub ratios: Vec<Ratio>,
 }
 
 impl Section {
-    /// The outcomes with their names.
-    pub fn named(&self) -> impl Iterator<Item = (String, &Outcome)> {
-        labels(&self.outcomes).into_iter().zip(&self.outcomes)
+    /// Its table, or one with a row per outcome.
+    pub fn shown(&self) -> Table {
+        self.table.clone().unwrap_or_else(|| {
+            let row = |outcome| Row {
+                name: label(outcome),
+                outcome,
+                times: outcome.response(),
+                answered: outcome.completions(),
+            };
+            let mut table = rates(self.outcomes.iter().map(row));
+            table.column("failed", self.outcomes.iter().map(|outcome| outcome.trouble.failed().to_string()));
+            table
+        })
     }
 
-    /// The warnings about it and about its outcomes, with their names.
-    pub fn all_warnings(&self) -> Vec<String> {
-        let each = |(name, outcome): (String, &Outcome)| -> Vec<String> {
-            outcome.warnings.iter().map(|warning| format!("{name}: {warning}")).collect()
+    /// The warnings about its outcomes.
+    pub fn warnings(&self) -> Vec<String> {
+        let of = |outcome| {
+            let name = label(outcome);
+            outcome.warnings.iter().map(move |warning| format!("{name}: {warning}"))
         };
-        self.warnings.iter().cloned().chain(self.named().flat_map(each)).collect()
+        self.outcomes.iter().flat_map(of).collect()
     }
 }
 
-/// Maximum length of a slug.
-const SLUG_MAX: usize = 40;
-
-/// A label for each; duplicates get a number.
-pub fn labels(outcomes: &[Outcome]) -> Vec<String> {
-    let mut labels: Vec<String> = Vec::new();
-    for outcome in outcomes {
-        let plain = label(outcome);
-        let mut one = plain.clone();
-        let mut number = 2;
-        while labels.contains(&one) {
-            one = format!("{plain} ({number})");
-            number += 1;
-        }
-        labels.push(one);
-    }
-    labels
+/// All or some of the requests of an outcome.
+pub struct Row<'a> {
+    /// What they are.
+    pub name: String,
+    /// The outcome.
+    pub outcome: &'a Outcome,
+    /// Their response times.
+    pub times: Latencies,
+    /// The number of them that were answered.
+    pub answered: u64,
 }
 
-fn label(outcome: &Outcome) -> String {
-    match (outcome.name.as_str(), outcome.setup.exports.as_slice()) {
-        ("", []) => "load".to_owned(),
+/// Rates and response times.
+pub fn rates<'a>(rows: impl Iterator<Item = Row<'a>>) -> Table {
+    let quantiles = [("p50 us", 0.5), ("p90 us", 0.9), ("p99 us", 0.99), ("p99.9 us", 0.999)];
+    let heads = quantiles.map(|(head, _)| head);
+    let mut table = Table::new(["", "IOPS", "MB/s"].into_iter().chain(heads).chain(["max us"]));
+    for Row { name, outcome, times, answered } in rows {
+        let share = answered as f64 / outcome.completions().max(1) as f64;
+        let rates = [format!("{:.0}", outcome.iops() * share), format!("{:.1}", outcome.mb_per_s() * share)];
+        let us = quantiles.map(|(_, quantile)| times.us(quantile)).into_iter().chain([times.max_us()]);
+        table.row([name].into_iter().chain(rates).chain(us.map(|us| format!("{us:.1}"))));
+    }
+    table
+}
+
+/// The name of an outcome in reports.
+pub fn label(outcome: &Outcome) -> String {
+    match (outcome.name.as_str(), &outcome.setup.exports) {
         ("", exports) => format!("export {}", exports.join(", ")),
         (name, _) => name.to_owned(),
     }
 }
 
-/// Reduces text to letters, digits and dashes.
-pub fn slug(text: &str) -> String {
-    let mut slug = String::new();
-    for c in text.chars() {
-        match c {
-            _ if slug.len() >= SLUG_MAX => break,
-            'a'..='z' | '0'..='9' => slug.push(c),
-            'A'..='Z' => slug.push(c.to_ascii_lowercase()),
-            _ if !slug.is_empty() && !slug.ends_with('-') => slug.push('-'),
-            _ => {}
-        }
-    }
-    slug.trim_end_matches('-').to_owned()
-}
-
-#[cfg(test)]
-mod names_tests {
-    use super::*;
-
-    #[test]
-    fn names_are_told_apart_and_harmless() {
-        let named = |name: &str| Outcome { name: name.to_owned(), ..Outcome::default() };
-        let all = [named("a"), named("a"), named("a (2)"), named("")];
-        assert_eq!(labels(&all), ["a", "a (2)", "a (2) (2)", "load"]);
-        assert_eq!(slug("vblade -b 64 ../../etc/passwd"), "vblade-b-64-etc-passwd");
-        assert_eq!(slug("70 % read, µs"), "70-read-s");
-        assert!(slug(&"x ".repeat(100)).len() <= SLUG_MAX);
-    }
+/// The response times of an outcome by operation, and in an open loop also without the
+/// wait before sending; only those that there are.
+pub fn times_of<'a>(outcome: &'a Outcome) -> impl Iterator<Item = (String, &'a Latencies)> {
+    let of = |(name, side): (&'static str, &'a Side)| {
+        let sent = side.service.as_ref().map(|times| (format!("{name}-sent"), times));
+        std::iter::once((name.to_owned(), &side.response)).chain(sent)
+    };
+    outcome.sides().into_iter().flat_map(of).filter(|(_, times)| !times.is_empty())
 }

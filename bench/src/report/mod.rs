@@ -1,80 +1,116 @@
 //! Reports: one exporter per file format.
 
-mod rerender;
 mod document;
 mod fio;
-mod folder;
 mod hgrm;
-mod facts;
 mod html;
-mod overview;
+mod plots;
 pub mod result;
-mod svg;
 mod table;
 #[cfg(test)]
 mod tests;
 mod text;
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::chown;
+use std::path::Path;
 
-use anyhow::Result;
-
-use crate::outcome::Outcome;
-
-use folder::File;
+use anyhow::{Context, Result, bail};
 
 pub use document::{Document, Section};
-pub use folder::check;
-pub use rerender::run as again;
 pub use table::Table;
-pub use text::text;
+pub use text::{markdown, text};
 
-/// Writes a report to a directory, which is created if needed. An earlier report there is
-/// replaced; a directory with anything else is refused. Returns the files written.
-pub fn write_all(document: &Document, directory: &Path) -> Result<Vec<PathBuf>> {
-    folder::store(directory, &files(document)?)
+/// Maximum length of the part of a file's name that is an outcome's.
+const SLUG_MAX: usize = 40;
+
+/// Refuses a directory that is neither new nor empty; to be called before time is spent on
+/// measuring.
+pub fn check(directory: &Path) -> Result<()> {
+    let failed = || format!("cannot read {}", directory.display());
+    match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        entries => match entries.with_context(failed)?.next().transpose().with_context(failed)? {
+            Some(entry) => bail!(
+                "there is {} already: give --report a directory that is new or empty",
+                entry.path().display()
+            ),
+            None => Ok(()),
+        },
+    }
 }
 
-/// All files. Those that users open first come last.
-fn files(document: &Document) -> Result<Vec<File>> {
-    let mut files = Vec::new();
+/// Writes a report to a directory, which is created if needed. Under sudo it belongs to the
+/// user.
+pub fn write_all(document: &Document, directory: &Path) -> Result<()> {
+    check(directory)?;
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let (user, group) = (id("SUDO_UID"), id("SUDO_GID"));
+    let _ = chown(directory, user, group);
+    for (name, text) in files(document)? {
+        let path = directory.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        let _ = chown(path, user, group);
+    }
+    Ok(())
+}
+
+/// Names and contents of all files.
+fn files(document: &Document) -> Result<Vec<(String, String)>> {
+    let mut files = vec![
+        ("report.html".to_owned(), html::html(document)),
+        ("report.md".to_owned(), markdown(document)),
+        ("result.json".to_owned(), serde_json::to_string_pretty(&result::of_document(document))? + "\n"),
+    ];
     let several = document.sections.len() > 1;
     let mut number = 0;
     for (at, section) in document.sections.iter().enumerate() {
-        let part = if several { format!("s{}", at + 1) } else { String::new() };
-        for (name, outcome) in section.named() {
+        let part = if several { format!("s{}-", at + 1) } else { String::new() };
+        files.extend(plots::plots(section).map(|(name, svg)| (format!("{part}{name}.svg"), svg)));
+        for outcome in &section.outcomes {
             number += 1;
-            let stem = joined(&[&part, &format!("{number:02}"), &document::slug(&name)]);
-            files.extend(of_outcome(&stem, outcome));
-        }
-        let plots = svg::plots(&section.title, &section.outcomes);
-        files.extend(plots.map(|(name, svg)| File::new(joined(&[&part, name]) + ".svg", svg)));
-    }
-    files.push(File::new("report.md", text::markdown(document)));
-    let result = serde_json::to_string_pretty(&result::of_document(document)?)?;
-    files.push(File::new("result.json", result + "\n"));
-    files.push(File::new("report.html", html::html(document)));
-    Ok(files)
-}
-
-/// The distributions, and those of the intervals if there are any.
-fn of_outcome(stem: &str, outcome: &Outcome) -> Vec<File> {
-    let mut files = Vec::new();
-    for (operation, side) in outcome.sides() {
-        let kinds = [("", Some(&side.response)), ("sent", side.service.as_ref())];
-        for (kind, times) in kinds {
-            if let Some(times) = times.filter(|times| !times.is_empty()) {
-                files.push(File::new(joined(&[stem, operation, kind]) + ".hgrm", hgrm::hgrm(times)));
+            let stem = format!("{part}{number:02}-{}", slug(&document::label(outcome)));
+            let hgrm = |(name, times)| (format!("{stem}-{name}.hgrm"), hgrm::hgrm(times));
+            files.extend(document::times_of(outcome).map(hgrm));
+            if !outcome.intervals.is_empty() {
+                files.push((format!("{stem}.hlog"), hgrm::hlog(outcome)));
             }
         }
     }
-    if !outcome.intervals.is_empty() {
-        files.push(File::new(format!("{stem}.hlog"), hgrm::hlog(outcome)));
-    }
-    files
+    Ok(files)
 }
 
-/// A file name made of parts.
-fn joined(parts: &[&str]) -> String {
-    parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("-")
+/// Reduces text to letters, digits and dashes.
+fn slug(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let mut slug = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
+    slug.truncate(SLUG_MAX);
+    slug
+}
+
+#[cfg(test)]
+mod unit_tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_are_harmless() {
+        assert_eq!(slug("vblade -b 64 ../../etc/passwd"), "vblade-b-64-etc-passwd");
+        assert_eq!(slug("70 % read, µs"), "70-read-s");
+        assert!(slug(&"x ".repeat(100)).len() <= SLUG_MAX);
+    }
+
+    #[test]
+    fn what_is_in_a_directory_already_stays() {
+        let directory = std::env::temp_dir().join(format!("xbb-folder-{}", std::process::id()));
+        let deep = directory.join("deep").join("report");
+        check(&deep).unwrap();
+        write_all(&Document::default(), &deep).unwrap();
+        let said = write_all(&Document::default(), &directory).unwrap_err().to_string();
+        let left = fs::read_dir(&directory).unwrap().count();
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(said.contains("/deep already") && said.contains("--report"), "{said}");
+        assert_eq!(left, 1);
+    }
 }

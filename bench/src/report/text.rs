@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Latencies, Outcome};
 
+use super::Document;
+use super::document::{Row, rates};
 use super::table::one_line;
-use super::{Document, Table, overview};
 
 /// The length of the longest bar.
 const WIDTH: u64 = 50;
@@ -26,25 +27,15 @@ pub fn text(outcome: &Outcome) -> String {
         s.port
     );
     let all = outcome.response();
-    let mut rows = vec![("all", all.clone(), outcome.completions())];
-    for (name, side) in outcome.sides() {
-        if (1..all.len()).contains(&side.response.len()) {
-            rows.push((name, side.response.clone(), side.answered()));
-        }
-    }
-    let mut table = Table::of("", rows.iter().map(|(name, ..)| (*name).to_owned()));
-    let share = |of: f64, decimals: usize| {
-        let each = move |answered: u64| of * (answered as f64 / outcome.completions().max(1) as f64);
-        rows.iter().map(move |(.., answered)| format!("{:.decimals$}", each(*answered)))
+    let row = |name: &str, times: &Latencies, answered| Row {
+        name: name.to_owned(),
+        outcome,
+        times: times.clone(),
+        answered,
     };
-    table.column("IOPS", share(outcome.iops(), 0));
-    table.column("MB/s", share(outcome.mb_per_s(), 1));
-    for (name, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)] {
-        let cells = rows.iter().map(|(_, times, _)| format!("{:.1}", times.us(quantile)));
-        table.column(&format!("{name} us"), cells);
-    }
-    table.column("max us", rows.iter().map(|(_, times, _)| format!("{:.1}", times.max_us())));
-    out += &table.text();
+    let sides = outcome.sides().into_iter().filter(|(_, side)| (1..all.len()).contains(&side.response.len()));
+    let sides = sides.map(|(name, side)| row(name, &side.response, side.answered()));
+    out += &rates(std::iter::once(row("all", &all, outcome.completions())).chain(sides)).text();
     out += &format!("\nlatency of {} requests\n{}", all.len(), bars(&all));
     out + &trouble(outcome)
 }
@@ -101,36 +92,23 @@ fn bar_of(ns: u64) -> u64 {
 
 /// The whole report without plots.
 pub fn markdown(document: &Document) -> String {
+    let conditions = document.conditions.iter().map(|c| format!("{}: {}", c.name, c.value));
     let mut out = format!("# {}\n", one_line(&document.title));
-    if !document.conditions.is_empty() {
-        out += "\nConditions:\n\n";
-        out.extend(
-            document.conditions.iter().map(|c| format!("* {}\n", one_line(&named(&c.name, &c.value)))),
-        );
-    }
-    out += &suspect(&document.warnings);
-    for (at, section) in document.sections.iter().enumerate() {
-        let title = document.title_of(at);
-        if !title.is_empty() {
-            out += &format!("\n## {}\n", one_line(&title));
+    out += &list("Conditions:", conditions);
+    out += &list("**Suspect:**", document.warnings.iter().cloned());
+    for section in &document.sections {
+        if !section.title.is_empty() {
+            out += &format!("\n## {}\n", one_line(&section.title));
         }
-        out += &format!("\n{}", overview::of_section(section).markdown());
-        out += &suspect(&section.all_warnings());
+        out += &format!("\n{}", section.shown().markdown());
+        out += &list("**Suspect:**", section.warnings().into_iter());
     }
     out
 }
 
-/// A condition, which may have no name.
-fn named(name: &str, value: &str) -> String {
-    if name.is_empty() { value.to_owned() } else { format!("{name}: {value}") }
-}
-
-fn suspect(warnings: &[String]) -> String {
-    if warnings.is_empty() {
-        return String::new();
-    }
-    let items: String = warnings.iter().map(|warning| format!("* {}\n", one_line(warning))).collect();
-    format!("\n**Suspect:**\n\n{items}")
+fn list(title: &str, items: impl Iterator<Item = String>) -> String {
+    let items: String = items.map(|item| format!("* {}\n", one_line(&item))).collect();
+    if items.is_empty() { items } else { format!("\n{title}\n\n{items}") }
 }
 
 #[cfg(test)]

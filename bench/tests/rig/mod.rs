@@ -4,11 +4,18 @@
 // No test program uses all of it.
 #![allow(dead_code)]
 
+mod corrupting;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use xblade_kit::{Daemon, Pair, Scratch, Space};
+
+use xblade_wire::aoe::Address;
+
+use corrupting::CorruptingTarget;
+pub use corrupting::Lie;
 
 pub const BENCH: &str = env!("CARGO_BIN_EXE_xblade-bench");
 
@@ -28,6 +35,7 @@ pub fn output(space: &Space, words: &[&str]) -> Output {
 /// A veth pair, with targets at its `ours`, and a directory for files.
 pub struct Rig {
     targets: Vec<Daemon>,
+    corrupting: Vec<CorruptingTarget>,
     pub pair: Pair,
     files: Scratch,
 }
@@ -39,7 +47,12 @@ impl Rig {
 
     pub fn with_queues(mtu: u32, queues: u32) -> Self {
         let options = format!("mtu {mtu} numrxqueues {queues} numtxqueues {queues}");
-        Self { targets: Vec::new(), pair: Pair::with(&options), files: Scratch::new() }
+        Self {
+            targets: Vec::new(),
+            corrupting: Vec::new(),
+            pair: Pair::with(&options),
+            files: Scratch::new(),
+        }
     }
 
     pub fn start_target(&mut self, words: &[&str]) {
@@ -48,6 +61,12 @@ impl Rig {
 
     pub fn files(&self) -> &Path {
         self.files.path()
+    }
+
+    /// Starts an in-memory target at 7.`slot`.
+    pub fn start_corrupting(&mut self, slot: u8, lie: Lie) {
+        let address = Address { shelf: 7, slot };
+        self.corrupting.push(CorruptingTarget::start(&self.pair.ours, address, lie));
     }
 
     /// A file of zeros.

@@ -76,53 +76,8 @@ pub struct SocketConfig {
 
 /// Why the rings could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A size that the kernel would refuse.
-    #[error("{what} {value} is not usable: {remedy}")]
-    Size {
-        /// Which size.
-        what: &'static str,
-        /// Its value.
-        value: u32,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// No memory for the UMEM.
-    #[error(
-        "cannot make a UMEM of {mib} MiB{huge}: {source} (lower --umem-chunks, raise the limit of \
-         locked memory, or reserve huge pages in vm.nr_hugepages)"
-    )]
-    Umem {
-        /// Its size.
-        mib: u64,
-        /// " on huge pages", or nothing.
-        huge: &'static str,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The socket could not be bound.
-    #[error("cannot bind an AF_XDP socket to {interface} queue {queue}: {source}{hint}")]
-    Bind {
-        /// Interface name.
-        interface: String,
-        /// Queue.
-        queue: u32,
-        /// What to do, where known.
-        hint: &'static str,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// A socket option was refused.
-    #[error("cannot set {option} on {interface}: {source}")]
-    Option {
-        /// Interface name.
-        interface: String,
-        /// Option name.
-        option: &'static str,
-        /// The system's error.
-        source: io::Error,
-    },
-}
+#[error("{0}")]
+pub struct OpenError(String, #[source] Option<io::Error>);
 
 /// Opens and binds a socket and fills its rings. Does not touch the XDP program.
 ///
@@ -144,7 +99,8 @@ pub fn open(wanted: &SocketConfig) -> Result<Lane<XskRings>, OpenError> {
 /// Those of [`OpenError`].
 pub fn open_several(wanted: &SocketConfig, sockets: usize) -> Result<Vec<Lane<XskRings>>, OpenError> {
     let (umem, chunk_descriptors) = make_umem(wanted)?;
-    let memory = memory_of(&umem, &chunk_descriptors, wanted)?;
+    let unusable = || bind_error(wanted, io::Error::other("the UMEM has no memory"));
+    let memory = memory_of(&umem, &chunk_descriptors, wanted).ok_or_else(unusable)?;
     let chunk_descriptors: Arc<[FrameDesc]> = chunk_descriptors.into();
     let ((tx, rx, own), mode) = bind(&umem, wanted)?;
     let Some((fill, completion)) = own else {
@@ -169,55 +125,49 @@ pub fn open_several(wanted: &SocketConfig, sockets: usize) -> Result<Vec<Lane<Xs
 }
 
 fn make_umem(wanted: &SocketConfig) -> Result<(XskUmem, Vec<FrameDesc>), OpenError> {
-    let size = |what, value, remedy| OpenError::Size { what, value, remedy };
-    let power = "give a power of two";
-    let chunk = "give 2048 or 4096 (a chunk is at most one page)";
+    let unusable = |what, value, remedy| OpenError(format!("{what} {value} is not usable: {remedy}"), None);
+    let ring =
+        |what, entries: u32| entries.try_into().map_err(|_| unusable(what, entries, "give a power of two"));
+    let chunk =
+        || unusable("chunk size", wanted.chunk_bytes, "give 2048 or 4096 (a chunk is at most one page)");
     let config = UmemConfig::builder()
-        .frame_size(wanted.chunk_bytes.try_into().map_err(|_| size("chunk size", wanted.chunk_bytes, chunk))?)
+        .frame_size(wanted.chunk_bytes.try_into().map_err(|_| chunk())?)
         .frame_headroom(HEADROOM)
-        .fill_queue_size(wanted.rx_ring.try_into().map_err(|_| size("rx ring size", wanted.rx_ring, power))?)
-        .comp_queue_size(wanted.tx_ring.try_into().map_err(|_| size("tx ring size", wanted.tx_ring, power))?)
+        .fill_queue_size(ring("rx ring size", wanted.rx_ring)?)
+        .comp_queue_size(ring("tx ring size", wanted.tx_ring)?)
         .build()
-        .map_err(|_| size("chunk size", wanted.chunk_bytes, chunk))?;
-    let fits = wanted.chunks.checked_mul(wanted.chunk_bytes).is_some();
-    let chunks = NonZeroU32::new(wanted.chunks).filter(|_| fits).ok_or(size(
-        "number of chunks",
-        wanted.chunks,
-        "give at least 1, and at most 4 GiB in all",
-    ))?;
-    XskUmem::new(config, chunks, wanted.huge_pages).map_err(|e| OpenError::Umem {
-        mib: (u64::from(wanted.chunks) * u64::from(wanted.chunk_bytes)) >> 20,
-        huge: if wanted.huge_pages { " on huge pages" } else { "" },
-        source: source_of(&e),
+        .map_err(|_| chunk())?;
+    let bytes = wanted.chunks.checked_mul(wanted.chunk_bytes);
+    let (Some(chunks), Some(bytes)) = (NonZeroU32::new(wanted.chunks), bytes) else {
+        return Err(unusable("number of chunks", wanted.chunks, "give at least 1, and at most 4 GiB in all"));
+    };
+    XskUmem::new(config, chunks, wanted.huge_pages).map_err(|e| {
+        let (mib, huge) = (bytes >> 20, if wanted.huge_pages { " on huge pages" } else { "" });
+        let source = source_of(&e);
+        let text = format!(
+            "cannot make a UMEM of {mib} MiB{huge}: {source} (lower --rx-ring, raise the limit of locked memory, \
+             or reserve huge pages in vm.nr_hugepages)"
+        );
+        OpenError(text, Some(source))
     })
 }
 
-fn memory_of(
-    umem: &XskUmem,
-    chunk_descriptors: &[FrameDesc],
-    wanted: &SocketConfig,
-) -> Result<Umem, OpenError> {
-    let area = || {
-        let mut first = *chunk_descriptors.first()?;
-        let headroom = first.addr();
-        // SAFETY: nothing has been handed to the kernel yet, and no other reference into
-        // the UMEM exists.
-        let mut data = unsafe { umem.data_mut(&mut first) };
-        let room = data.cursor().buf_len();
-        data.cursor().set_pos(room);
-        let start = data.contents_mut().as_mut_ptr();
-        // SAFETY: `start` is `headroom` bytes into the mapping.
-        let base = NonNull::new(unsafe { start.sub(headroom) })?;
-        // SAFETY: the mapping has `chunks * chunk_bytes` bytes and lives as long as any
-        // `XskUmem` handle. Only the kernel and `Umem` access it: `XskRings` reads and
-        // writes descriptors, never data.
-        unsafe { Umem::new(base, wanted.chunks, wanted.chunk_bytes, headroom as u32, Arc::new(umem.clone())) }
-    };
-    area().ok_or(OpenError::Size {
-        what: "number of chunks",
-        value: wanted.chunks,
-        remedy: "give at least 1, and at most 4 GiB in all",
-    })
+/// The memory of a UMEM whose chunks are all free.
+fn memory_of(umem: &XskUmem, chunk_descriptors: &[FrameDesc], wanted: &SocketConfig) -> Option<Umem> {
+    let mut first = *chunk_descriptors.first()?;
+    let headroom = first.addr();
+    // SAFETY: nothing has been handed to the kernel yet, and no other reference into the UMEM
+    // exists.
+    let mut data = unsafe { umem.data_mut(&mut first) };
+    let room = data.cursor().buf_len();
+    data.cursor().set_pos(room);
+    let start = data.contents_mut().as_mut_ptr();
+    // SAFETY: `start` is `headroom` bytes into the mapping.
+    let base = NonNull::new(unsafe { start.sub(headroom) })?;
+    // SAFETY: the mapping has `chunks * chunk_bytes` bytes and lives as long as any `XskUmem`
+    // handle. Only the kernel and `Umem` access it: `XskRings` reads and writes descriptors,
+    // never data.
+    unsafe { Umem::new(base, wanted.chunks, wanted.chunk_bytes, headroom as u32, Arc::new(umem.clone())) }
 }
 
 type Queues = (TxQueue, RxQueue, Option<(FillQueue, CompQueue)>);
@@ -283,7 +233,9 @@ fn bind_error(wanted: &SocketConfig, source: io::Error) -> OpenError {
         Some(libc::EPERM) => " (run as root, or with CAP_NET_RAW)",
         _ => "",
     };
-    OpenError::Bind { interface: wanted.interface.clone(), queue: wanted.queue, hint, source }
+    let SocketConfig { interface, queue, .. } = wanted;
+    let text = format!("cannot bind an AF_XDP socket to {interface} queue {queue}: {source}{hint}");
+    OpenError(text, Some(source))
 }
 
 /// The OS error inside an xsk-rs error.
@@ -308,10 +260,9 @@ fn set_options(rings: &XskRings, wanted: &SocketConfig) -> Result<(), OpenError>
         ("SO_BUSY_POLL_BUDGET", libc::SO_BUSY_POLL_BUDGET, busy.budget),
     ];
     for (option, name, value) in options {
-        set_option(rings, libc::SOL_SOCKET, name, value).map_err(|source| OpenError::Option {
-            interface: wanted.interface.clone(),
-            option,
-            source,
+        set_option(rings, libc::SOL_SOCKET, name, value).map_err(|source| {
+            let text = format!("cannot set {option} on {}: {source}", wanted.interface);
+            OpenError(text, Some(source))
         })?;
     }
     Ok(())

@@ -153,17 +153,13 @@ impl Rings for XskRings {
 
     fn transmit(&mut self, descriptors: &[Descriptor]) -> usize {
         let mut descs = [FrameDesc::default(); BATCH];
-        let mut n = 0;
         for (to, descriptor) in descs.iter_mut().zip(descriptors) {
-            let Some(desc) = self.describe(descriptor) else {
-                return 0;
-            };
+            let Some(desc) = self.describe(descriptor) else { return 0 };
             *to = desc;
-            n += 1;
         }
         // SAFETY: as in `fill`: these chunks belonged to a frame until now, and the chunk
         // table has moved them to `Tx`.
-        unsafe { self.tx.produce(descs.get(..n).unwrap_or(&[])) }
+        unsafe { self.tx.produce(descs.get(..descriptors.len()).unwrap_or(&[])) }
     }
 
     fn kick(&mut self, fill_asks: bool) -> io::Result<u32> {
@@ -207,17 +203,15 @@ impl Rings for XskRings {
 impl FillCompletion for XskFillCompletion {
     fn fill(&mut self, addrs: &[u64]) -> usize {
         let mut descs = [FrameDesc::default(); BATCH];
-        let mut n = 0;
         for (to, addr) in descs.iter_mut().zip(addrs) {
             let Some(home) = self.chunk_descriptors.get((addr >> self.chunk_shift) as usize) else {
                 return 0;
             };
             *to = *home;
-            n += 1;
         }
         // SAFETY: the addresses belong to this UMEM, and `Lane`'s chunk table hands out
         // only chunks that neither the kernel nor a frame has.
-        unsafe { self.fill.produce(descs.get(..n).unwrap_or(&[])) }
+        unsafe { self.fill.produce(descs.get(..addrs.len()).unwrap_or(&[])) }
     }
 
     fn complete(&mut self, out: &mut [u64]) -> usize {

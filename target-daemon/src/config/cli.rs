@@ -4,12 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
-use super::{AskCommand, Export, Reach, ServiceOptions, Steer, Top};
-use super::{export, hint};
+use super::export;
+use super::{AskCommand, Export, Reach, ServiceOptions, Steer, Top, Vblade};
 use crate::wire::ether::Mac;
 
 const SERVE_EXAMPLES: &str = "\
@@ -61,39 +60,21 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// An error of clap, which includes help and version; or options beside a
-    /// configuration file, since the two are not merged.
+    /// An error of clap, which includes help and version.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let mut command = Self::command();
-        let words = hint::control_last(words.into_iter().collect());
-        let matches = match command.try_get_matches_from_mut(&words) {
-            Ok(matches) => matches,
-            // clap returns help and version as errors, too.
-            Err(error) if !error.use_stderr() => return Err(error),
-            Err(error) => return Err(hint::better(error, &mut command, &words)),
-        };
-        if let Some(("serve", serve)) = matches.subcommand()
-            && let Some(other) = beside_the_file(serve)
-        {
-            let what = format!(
-                "--config and {other} are given: with --config everything comes from the file, so put it there, or \
-                 leave --config out"
-            );
-            return Err(command.error(ErrorKind::ArgumentConflict, what));
-        }
-        Self::from_arg_matches(&matches)
+        let words: Vec<OsString> = words.into_iter().collect();
+        Self::try_parse_from(&words).map_err(|error| of_vblade(&words).unwrap_or(error))
     }
 }
 
-/// An option or export given beside a configuration file.
-fn beside_the_file(serve: &ArgMatches) -> Option<String> {
-    let given = |id: &str| serve.value_source(id) == Some(ValueSource::CommandLine);
-    if !given("config") {
-        return None;
-    }
-    let all = ServeArgs::augment_args(clap::Command::new("serve"));
-    let other = all.get_arguments().find(|arg| arg.get_id() != "config" && given(arg.get_id().as_str()))?;
-    Some(other.get_long().map_or("exports".to_owned(), |long| format!("--{long}")))
+/// The error for arguments of vblade after `xblade` or `xblade serve`: how to write them.
+fn of_vblade(words: &[OsString]) -> Option<clap::Error> {
+    let words: Vec<&str> = words.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
+    let words = words.strip_prefix(&["serve"]).unwrap_or(&words);
+    Vblade::try_parse_from(words).ok()?;
+    let given = shlex::try_join(words.iter().copied()).ok()?;
+    let what = format!("these are the arguments of vblade: write `xblade vblade {given}`");
+    Some(Cli::command().error(ErrorKind::InvalidValue, what))
 }
 
 /// The subcommands.
@@ -122,13 +103,7 @@ pub enum Command {
     Import(Import),
     /// Take the arguments of vblade, and serve. The same by the name that the
     /// program is called by: a link to it with the name vblade.
-    #[command(disable_help_flag = true)]
-    Vblade {
-        /// [-b bufcnt] [-o offset] [-l length] [-d] [-s] [-r] [-m mac[,mac...]]
-        /// shelf slot netif filename
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
-        words: Vec<String>,
-    },
+    Vblade(Vblade),
 }
 
 /// `xblade import`.
@@ -153,7 +128,7 @@ pub enum Import {
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
     /// Take everything from this file, and nothing from the command line.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", exclusive = true)]
     pub config: Option<PathBuf>,
 
     /// Everything that the file would say.
@@ -243,18 +218,6 @@ pub struct RingOptions {
     #[arg(long, value_name = "N")]
     pub rx_ring: Option<u32>,
 
-    /// Entries of the tx ring, a power of two. Default: as the rx ring.
-    #[arg(long, value_name = "N")]
-    pub tx_ring: Option<u32>,
-
-    /// Chunks in UMEM. Default: twice the rx ring and the tx ring together.
-    #[arg(long, value_name = "N")]
-    pub umem_chunks: Option<u32>,
-
-    /// Bytes in a chunk, 2048 or 4096.
-    #[arg(long, value_name = "BYTES", default_value_t = Self::default().chunk_bytes)]
-    pub chunk_bytes: u32,
-
     /// Put UMEM on huge pages (reserve them in vm.nr_hugepages first).
     #[arg(long)]
     pub huge_pages: bool,
@@ -293,15 +256,7 @@ impl Default for Serve {
 
 impl Default for RingOptions {
     fn default() -> Self {
-        Self {
-            rx_ring: None,
-            tx_ring: None,
-            umem_chunks: None,
-            chunk_bytes: 4096,
-            huge_pages: false,
-            busy_poll: None,
-            busy_poll_budget: 64,
-        }
+        Self { rx_ring: None, huge_pages: false, busy_poll: None, busy_poll_budget: 64 }
     }
 }
 
@@ -402,4 +357,30 @@ pub enum Spread {
     All,
     /// None: a frame for another worker is handed over.
     Off,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_of_vblade_are_recognised() {
+        for (line, vblade) in [
+            ("xblade 0 1 eth0 a.img", "0 1 eth0 a.img"),
+            ("xblade serve 0 1 eth0 a$.img", "0 1 eth0 'a$.img'"),
+            (
+                "xblade -r -b 24 -o 8 -l 16 -d -m 525400000001 7 2 eth0 /d",
+                "-r -b 24 -o 8 -l 16 -d -m 525400000001 7 2 eth0 /d",
+            ),
+        ] {
+            let error = Cli::read(line.split_whitespace().map(OsString::from)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            let expected = format!("these are the arguments of vblade: write `xblade vblade {vblade}`");
+            assert!(error.to_string().contains(&expected), "{line}: {error}");
+        }
+        for other in ["xblade serve 0 1 eth0", "xblade serve 0.1=a b", "xblade check 0 1 e a"] {
+            let error = Cli::read(other.split_whitespace().map(OsString::from)).unwrap_err();
+            assert!(!error.to_string().contains("vblade:"), "{other}");
+        }
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use crate::store::{AUTO, Conflict, OPTIONS, Opt, Options, Problem, Setting, StoreSpec, Takes, Value};
+use super::suggest::{plain, suggest};
+use crate::store::{AUTO, OPTIONS, Opt, Options, Problem, Setting, StoreSpec, Takes, Value};
 use crate::wire::aoe::{Address, AddressError};
 use crate::wire::ether::{Mac, MacError};
 
@@ -15,7 +16,6 @@ pub(super) const EXPORT_OPTIONS: &[Opt] = &[
         key: "allow",
         takes: Takes::Hosts,
         help: "serve only this initiator, rather than those of --allow; repeat it for more; allow=everybody: all",
-        others: &["mac", "macs", "hosts"],
         ..Opt::FLAG
     },
     Opt {
@@ -58,7 +58,7 @@ pub struct Export {
 /// Options as given, not yet checked against each other.
 #[derive(Default)]
 pub(super) struct Given {
-    options: Options,
+    pub(super) options: Options,
     pub(super) allow: Option<Vec<Mac>>,
 }
 
@@ -123,24 +123,9 @@ impl Given {
         Ok(())
     }
 
-    /// Every option that has no meaning beside the others, and every missing option.
-    pub(super) fn conflicts(&self) -> Vec<Conflict> {
-        self.options.conflicts()
-    }
-
-    /// Whether its store has a file.
-    pub(super) fn has_file(&self) -> bool {
-        self.options.engine().access.is_some()
-    }
-
-    /// The setting that names the store.
-    pub(super) fn store(&self) -> Option<Setting> {
-        self.options.setting("store")
-    }
-
     /// Checks the options against each other.
     pub(super) fn export(mut self, address: Address, path: &str) -> Result<Export, Problem> {
-        if let Some(conflict) = self.conflicts().first() {
+        if let Some(conflict) = self.options.conflicts().first() {
             return Err(conflict.problem(Setting::on_the_line));
         }
         let worker = match self.options.take("worker") {
@@ -167,17 +152,9 @@ fn unknown(text: &str) -> Problem {
 
 /// The option that is meant by an unknown one, if one is close enough.
 fn meant(given: &str) -> Option<String> {
-    let name = given.split('=').next().unwrap_or("").to_lowercase().replace('_', "-");
-    let is_other = |option: &&Opt| option.key == name || option.others.contains(&name.as_str());
-    // "rw" is close to "ro" but means the opposite.
-    let is_near = |option: &&Opt| {
-        let known = option.name();
-        known == name || (known.len() > 3 && strsim::jaro_winkler(&name, known) > 0.85)
-    };
-    let has_word = |option: &&Opt| option.choices().contains(&name.as_str());
-    let by_name = options().find(is_other).map(Opt::syntax);
-    let by_word = || options().find(has_word).map(|option| format!("{}={name}", option.name()));
-    by_name.or_else(by_word).or_else(|| options().find(is_near).map(Opt::syntax))
+    let name = plain(given.split('=').next().unwrap_or(""));
+    let known = options().flat_map(|option| [(option.name(), option), (option.key, option)]);
+    suggest(&name, known).map(Opt::syntax)
 }
 
 #[cfg(test)]

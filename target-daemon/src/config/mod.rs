@@ -2,25 +2,23 @@
 //! Every error is reported here, with value and remedy, before anything is opened.
 
 mod bounds;
-mod conflicts;
 mod cli;
 mod client;
 mod export;
 mod file;
-mod hint;
 mod service;
 mod show;
 mod steer;
+mod suggest;
 mod top;
 mod vblade;
 
 pub use crate::store::in_largest_unit;
-pub use bounds::{chunk_bytes, ring, umem_chunks};
+pub use bounds::ring;
 pub use cli::{
     AutoOff, Check, Cli, Command, Idle, Import, RingOptions, Serve, ServeArgs, Show, Spread, XdpMode,
 };
 pub use client::{AskCommand, ExportCommand, Listed, One, Reach, Trace};
-pub use conflicts::addresses_twice;
 pub use export::{Export, options};
 pub use file::{Diagnostic, Diagnostics, KEYS, Loaded, Span, export_from, load, parse};
 pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions};

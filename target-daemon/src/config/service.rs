@@ -42,26 +42,13 @@ impl fmt::Display for PathOrNone {
     }
 }
 
-/// Why a listen address is invalid.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("give an address with its port, as {}, or none", with_port(.0))]
-pub struct AddrError(String);
-
 impl FromStr for AddrOrNone {
-    type Err = AddrError;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, AddrError> {
-        if text == NONE {
-            return Ok(Self(None));
-        }
-        text.parse().map(|addr| Self(Some(addr))).map_err(|_| AddrError(text.to_owned()))
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let addr = Some(text).filter(|text| *text != NONE).map(str::parse).transpose();
+        addr.map(Self).map_err(|_| "give an address with its port, as 127.0.0.1:9464, or none")
     }
-}
-
-/// The loopback address, with the given port if there is one.
-fn with_port(text: &str) -> String {
-    let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
-    format!("127.0.0.1:{}", port.unwrap_or(9464))
 }
 
 impl fmt::Display for AddrOrNone {

@@ -1,9 +1,9 @@
 //! Request bodies.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::json;
 use crate::config::{self, Export};
 use crate::store::Problem;
 
@@ -37,7 +37,12 @@ pub fn export(bytes: &[u8]) -> Result<Export, String> {
 ///
 /// The mistake, in one line.
 pub fn read_only(bytes: &[u8]) -> Result<bool, String> {
-    read::<json::ReadOnly>(bytes, r#"{"read-only": true}"#).map(|body| body.read_only)
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+    struct ReadOnly {
+        read_only: bool,
+    }
+    read::<ReadOnly>(bytes, r#"{"read-only": true}"#).map(|body| body.read_only)
 }
 
 /// Parses the operator's reason for accepting writes again.
@@ -46,8 +51,13 @@ pub fn read_only(bytes: &[u8]) -> Result<bool, String> {
 ///
 /// The mistake, in one line.
 pub fn reason(bytes: &[u8]) -> Result<String, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Recover {
+        reason: String,
+    }
     let example = r#"{"reason": "disk replaced, fsck done"}"#;
-    let json::Recover { reason } = read(bytes, example)?;
+    let Recover { reason } = read(bytes, example)?;
     let reason = reason.trim();
     if reason.is_empty() {
         return Err(format!("the reason is empty: say what was checked, for the log: send {example}"));

@@ -6,37 +6,33 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use toml::Table;
 
 use super::call::{CallError, Client};
-use super::json::{self, View};
+use super::json::{Fields, MASK, RESERVATION, View};
 use super::snapshot::Snapshot;
 use super::{print, trace};
 use crate::config::{AskCommand, Export, ExportCommand, Listed, Reach};
+use crate::store::Problem;
 use crate::wire::aoe::Address;
 
 /// Sends the request and prints the response.
 ///
 /// # Errors
 ///
-/// The exit code; the reason has been printed.
-pub fn run(command: &AskCommand) -> Result<(), u8> {
+/// See [`CallError`].
+pub fn run(command: &AskCommand) -> Result<(), CallError> {
     match command {
-        AskCommand::Status(reach) => tell(reach, "/v1/status", print::status),
-        AskCommand::Stats(reach) => tell(reach, "/v1/stats", print::stats),
+        AskCommand::Status(reach) => ask(reach, "GET", "/v1/status", Value::Null, print::status),
+        AskCommand::Stats(reach) => ask(reach, "GET", "/v1/stats", Value::Null, print::stats),
         AskCommand::Trace(options) => trace::run(options),
-        AskCommand::Reload { force, reach } => change(reach, "POST", &forced("/v1/reload", *force), None),
+        AskCommand::Reload { force, reach } => {
+            change(reach, "POST", &forced("/v1/reload", *force), Value::Null)
+        }
         AskCommand::Export(command) => export(command),
-        AskCommand::Reservations(Listed { clear: Some(address), reach }) => {
-            change(reach, "DELETE", &of(*address, "/reservation"), None)
-        }
-        AskCommand::Masks(Listed { clear: Some(address), reach }) => {
-            change(reach, "DELETE", &of(*address, "/mask"), None)
-        }
-        AskCommand::Reservations(Listed { clear: None, reach }) => {
-            listed(reach, print::reservations, json::RESERVATION)
-        }
-        AskCommand::Masks(Listed { clear: None, reach }) => listed(reach, print::masks, json::MASK),
+        AskCommand::Reservations(listed) => list(listed, "/reservation", RESERVATION, print::reservations),
+        AskCommand::Masks(listed) => list(listed, "/mask", MASK, print::masks),
     }
 }
 
@@ -44,14 +40,10 @@ pub fn run(command: &AskCommand) -> Result<(), u8> {
 ///
 /// # Errors
 ///
-/// The exit code; the reason has been printed.
-pub fn show(reach: &Reach) -> Result<(), u8> {
-    let answer = call(reach, "GET", "/v1/config", None)?;
-    if reach.json {
-        return put(&text(&answer));
-    }
-    let table: Table = read(reach, &answer)?;
-    put(&toml::to_string(&table).map_err(|error| fail(&error.to_string(), 1))?)
+/// See [`CallError`].
+pub fn show(reach: &Reach) -> Result<(), CallError> {
+    let words = |table: &Table| toml::to_string(table).unwrap_or_else(|error| error.to_string());
+    ask(reach, "GET", "/v1/config", Value::Null, words)
 }
 
 /// The address of the metrics listener of the xblade on this socket; `None` if it has
@@ -69,32 +61,30 @@ pub fn replaced_in(control: &Path) -> Vec<(String, String)> {
     replaced.map(|export| (export.address, export.path.unwrap_or_default())).collect()
 }
 
-fn export(command: &ExportCommand) -> Result<(), u8> {
+fn export(command: &ExportCommand) -> Result<(), CallError> {
     match command {
         ExportCommand::Add { export, force, reach } => {
             let forced = *force && !export.split(',').any(|option| option == "force");
             let export = export.clone() + if forced { ",force" } else { "" };
-            let export = whole(&export).map_err(|error| fail(&error, 2))?;
-            change(reach, "POST", "/v1/exports", Some(to_value(&json::Add { export })))
+            let export = whole(&export).map_err(|error| CallError::new(2, error))?;
+            change(reach, "POST", "/v1/exports", json!({ "export": export }))
         }
         ExportCommand::Remove { one, force } => {
-            change(&one.reach, "DELETE", &forced(&of(one.address, ""), *force), None)
+            change(&one.reach, "DELETE", &forced(&of(one.address, ""), *force), Value::Null)
         }
         ExportCommand::Recover { one, reason } => {
-            let body = to_value(&json::Recover { reason: reason.clone() });
-            change(&one.reach, "POST", &of(one.address, "/recover"), Some(body))
+            change(&one.reach, "POST", &of(one.address, "/recover"), json!({ "reason": reason }))
         }
-        ExportCommand::Resize(one) => change(&one.reach, "POST", &of(one.address, "/resize"), None),
+        ExportCommand::Resize(one) => change(&one.reach, "POST", &of(one.address, "/resize"), Value::Null),
         ExportCommand::ReadOnly { one, off } => {
-            let body = to_value(&json::ReadOnly { read_only: !off });
-            change(&one.reach, "POST", &of(one.address, "/read-only"), Some(body))
+            change(&one.reach, "POST", &of(one.address, "/read-only"), json!({ "read-only": !off }))
         }
     }
 }
 
 /// The export with an absolute path, since the daemon runs in another folder.
 fn whole(text: &str) -> Result<String, String> {
-    let export: Export = text.parse().map_err(|error: crate::store::Problem| error.to_string())?;
+    let export: Export = text.parse().map_err(|error: Problem| error.to_string())?;
     let Some(path) = export.store.path() else { return Ok(text.to_owned()) };
     let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let path = path.to_str().ok_or_else(|| format!("{}: is not UTF-8: give another path", path.display()))?;
@@ -113,64 +103,48 @@ fn forced(path: &str, force: bool) -> String {
     format!("{path}{}", if force { "?force=true" } else { "" })
 }
 
-fn tell<T: DeserializeOwned>(reach: &Reach, path: &str, words: fn(&T) -> String) -> Result<(), u8> {
-    let answer = call(reach, "GET", path, None)?;
-    if reach.json {
-        return put(&text(&answer));
+fn list(
+    Listed { clear, reach }: &Listed,
+    what: &str,
+    fields: Fields,
+    words: fn(&Snapshot) -> String,
+) -> Result<(), CallError> {
+    if let Some(address) = clear {
+        return change(reach, "DELETE", &of(*address, what), Value::Null);
     }
-    put(&words(&read(reach, &answer)?))
-}
-
-fn listed(reach: &Reach, words: fn(&Snapshot) -> String, fields: json::Fields) -> Result<(), u8> {
-    let answer = call(reach, "GET", "/v1/exports", None)?;
-    let exports: Snapshot = read(reach, &answer)?;
-    if reach.json {
-        let all = View(&to_value(&exports.exports), fields);
-        return put(&serde_json::to_string(&all).map_err(|error| fail(&error.to_string(), 1))?);
-    }
-    put(&words(&exports))
-}
-
-fn change(reach: &Reach, method: &str, path: &str, body: Option<serde_json::Value>) -> Result<(), u8> {
-    let answer = call(reach, method, path, body)?;
-    if reach.json {
-        return put(&text(&answer));
-    }
-    put(&print::changed(&read(reach, &answer)?))
-}
-
-fn call(reach: &Reach, method: &str, path: &str, body: Option<serde_json::Value>) -> Result<Vec<u8>, u8> {
-    let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
-    Client::new(&reach.control).call(method, path, body).map_err(failed)
-}
-
-fn read<T: DeserializeOwned>(reach: &Reach, answer: &[u8]) -> Result<T, u8> {
-    Client::new(&reach.control).parse(answer).map_err(failed)
-}
-
-fn to_value(value: &impl serde::Serialize) -> serde_json::Value {
-    serde_json::to_value(value).unwrap_or_default()
-}
-
-fn text(answer: &[u8]) -> String {
-    String::from_utf8_lossy(answer).into_owned()
-}
-
-/// Write errors are ignored: the reader may have closed the pipe.
-fn put(text: &str) -> Result<(), u8> {
-    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+    let exports: Snapshot = Client::new(&reach.control).get("/v1/exports")?;
+    let to_value = |exports| serde_json::to_value(exports).unwrap_or_default();
+    let json = || serde_json::to_string(&View(&to_value(&exports.exports), fields)).unwrap_or_default();
+    put(&if reach.json { json() } else { words(&exports) });
     Ok(())
 }
 
-/// Prints why a request failed and returns the exit code.
-pub(super) fn failed(error: CallError) -> u8 {
-    fail(&error.to_string(), error.exit_code())
+fn change(reach: &Reach, method: &str, path: &str, body: Value) -> Result<(), CallError> {
+    ask(reach, method, path, body, print::changed)
 }
 
-/// Prints an error and returns the exit code.
-pub(super) fn fail(error: &str, code: u8) -> u8 {
-    let _ = writeln!(std::io::stderr(), "{error}");
-    code
+/// Sends a request, without a body if that is null, and prints the answer.
+fn ask<T: DeserializeOwned>(
+    reach: &Reach,
+    method: &str,
+    path: &str,
+    body: Value,
+    words: impl FnOnce(&T) -> String,
+) -> Result<(), CallError> {
+    let client = Client::new(&reach.control);
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let answer = client.call(method, path, &body)?;
+    put(&if reach.json {
+        String::from_utf8_lossy(&answer).into_owned()
+    } else {
+        words(&client.parse(&answer)?)
+    });
+    Ok(())
+}
+
+/// Write errors are ignored: the reader may have closed the pipe.
+fn put(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //!
 //! What a client reads is a view of the snapshot: some of its fields, in this order.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// A field, and those of its value to show: all if empty.
@@ -98,35 +98,4 @@ impl Serialize for View<'_> {
             (value, _) => value.serialize(to),
         }
     }
-}
-
-/// Why a request failed.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
-pub struct Error {
-    /// A message with the remedy.
-    pub error: String,
-}
-
-/// `POST /v1/exports/0.1/read-only`.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct ReadOnly {
-    /// Whether to refuse writes.
-    pub read_only: bool,
-}
-
-/// `POST /v1/exports/0.1/recover`.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
-#[serde(deny_unknown_fields)]
-pub struct Recover {
-    /// Why it is safe to accept writes again; for the log.
-    pub reason: String,
-}
-
-/// `POST /v1/exports`, as on the command line.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
-#[serde(deny_unknown_fields)]
-pub struct Add {
-    /// The export.
-    pub export: String,
 }

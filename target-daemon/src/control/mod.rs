@@ -33,10 +33,10 @@ mod trace;
 
 pub use call::{CallError, Client};
 pub use client::{metrics_of, replaced_in};
-pub use print::report;
+pub use print::stats;
 pub use request::{
     Answer, Change, ChangeReport, Changed, ControlError, Request, RequestQueue, RequestSender, channel,
 };
 pub use server::{Handle, start};
 pub use snapshot::Snapshot;
-pub use socket::{BindError, Listener, bind, socket_of};
+pub use socket::{Listener, bind, socket_of};

@@ -1,18 +1,16 @@
 //! Requests to the control thread.
 
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{EventfdFlags, eventfd};
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::Snapshot;
 use crate::wire::aoe::Address;
-use crate::worker::Tracer;
+use crate::worker::{Clear, Tracer};
 
 /// Maximum number of requests in the channel.
 const WAITING_MAX: usize = 64;
@@ -27,25 +25,30 @@ pub struct ChangeReport {
     /// change.
     #[serde(rename = "changed")]
     pub lines: Vec<String>,
+    /// The line of an export that was removed without a successful last sync.
+    #[serde(skip)]
+    pub unsynced: Option<String>,
+}
+
+impl ChangeReport {
+    /// A report of one line.
+    pub fn of(line: String) -> Self {
+        Self { lines: vec![line], unsynced: None }
+    }
 }
 
 /// Why nothing was changed. Each message names the thing, the value and the remedy.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ControlError {
     /// The request is invalid.
+    #[error("{0}")]
     Request(String),
     /// There is no such export.
+    #[error("{0}")]
     Unknown(String),
     /// The machine has to change first, or a store is still busy.
+    #[error("{0}")]
     Machine(String),
-}
-
-impl fmt::Display for ControlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Request(text) | Self::Unknown(text) | Self::Machine(text) => f.write_str(text),
-        }
-    }
 }
 
 /// The outcome of a change.
@@ -108,34 +111,24 @@ pub enum Change {
         /// Why it is safe to do so; for the log.
         reason: String,
     },
-    /// Clears the reservation of an export, also in the state folder.
-    ClearReservation(Address),
-    /// Clears the mask list of an export, also in the state folder, so that any host on
-    /// its access list may use it again.
-    ClearMask(Address),
+    /// Clears the reservation or the mask list of an export, also in the state folder.
+    Clear(Address, Clear),
 }
 
 /// The sending end of the channel. Clones send to the same thread.
 #[derive(Clone, Debug)]
 pub struct RequestSender {
-    to: Sender<Request>,
-    wake: Arc<WakeFd>,
+    to: SyncSender<Request>,
+    wake: Arc<OwnedFd>,
 }
 
 /// The receiving end, for the control thread. Its descriptor is readable when a request
-/// may be waiting.
+/// may be waiting. Dropping it drops the waiting requests, so that their senders do not
+/// wait for answers.
 #[derive(Debug)]
 pub struct RequestQueue {
     from: Receiver<Request>,
-    wake: Arc<WakeFd>,
-}
-
-/// State shared by both ends.
-#[derive(Debug)]
-struct WakeFd {
-    fd: OwnedFd,
-    /// The receiver is gone.
-    ended: AtomicBool,
+    wake: Arc<OwnedFd>,
 }
 
 /// Creates the channel.
@@ -144,9 +137,10 @@ struct WakeFd {
 ///
 /// Those of `eventfd`.
 pub fn channel() -> io::Result<(RequestSender, RequestQueue)> {
-    let (to, from) = bounded(WAITING_MAX);
-    let fd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-    let wake = Arc::new(WakeFd { fd, ended: AtomicBool::new(false) });
+    // Not one of crossbeam, which would keep the waiting requests until the last sender is
+    // gone.
+    let (to, from) = sync_channel(WAITING_MAX);
+    let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
     Ok((RequestSender { to, wake: Arc::clone(&wake) }, RequestQueue { from, wake }))
 }
 
@@ -158,38 +152,26 @@ impl RequestSender {
         let sent = self.to.try_send(ask).is_ok();
         // The write fails only if the counter is full, and then the descriptor is
         // readable anyway.
-        let _ = rustix::io::write(&self.wake.fd, &1u64.to_ne_bytes());
-        // A request sent after the receiver drained the channel: see its `drop`.
-        sent && !self.wake.ended.load(Ordering::SeqCst)
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        sent
     }
 }
 
 impl RequestQueue {
     /// Takes the next request.
     pub fn next(&self) -> Option<Request> {
-        let next = self.from.try_recv().ok();
-        if next.is_none() {
-            let mut count = [0; 8];
-            let _ = rustix::io::read(&self.wake.fd, &mut count);
-        }
-        // A request that arrives in between wrote to the eventfd before the read above,
-        // or will after it.
-        next.or_else(|| self.from.try_recv().ok())
+        self.from.try_recv().ok().or_else(|| {
+            let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+            // A request that arrives in between wrote to the eventfd before the read above,
+            // or will after it.
+            self.from.try_recv().ok()
+        })
     }
 }
 
 impl AsFd for RequestQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.fd.as_fd()
-    }
-}
-
-impl Drop for RequestQueue {
-    /// Drains the channel, which would otherwise keep waiting requests alive and their
-    /// senders waiting.
-    fn drop(&mut self) {
-        self.wake.ended.store(true, Ordering::SeqCst);
-        while self.from.try_recv().is_ok() {}
+        self.wake.as_fd()
     }
 }
 

@@ -5,22 +5,25 @@ use std::time::Duration;
 
 use axum::body::{Body as AnswerBody, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request as HttpRequest, State};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use hyper::body::Body as _;
 use serde::Serialize;
+use serde_json::json;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::caller::Caller;
 use super::json::{self, Fields, View};
-use super::snapshot::{Export, Snapshot};
+use super::snapshot::Snapshot;
 use super::{Answer, Change, ControlError, Request, RequestSender, body, trace};
 use crate::config;
 use crate::wire::aoe::Address;
+use crate::worker::Clear;
 
 /// Maximum size of a request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -53,6 +56,8 @@ impl Questions {
     }
 }
 
+type To = State<Questions>;
+
 /// Why a request failed.
 pub(super) struct Error(pub StatusCode, pub String);
 
@@ -60,7 +65,7 @@ type Answered = Result<Response, Error>;
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let mut response = json(&json::Error { error: self.1 });
+        let mut response = pretty(&json!({ "error": self.1 }));
         *response.status_mut() = self.0;
         response
     }
@@ -79,87 +84,66 @@ impl From<ControlError> for Error {
 /// All routes.
 pub fn router(sender: RequestSender) -> Router {
     Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/stats", get(stats))
+        .route("/v1/status", get(|to: To| all(to, json::STATUS)))
+        .route("/v1/stats", get(|to: To| all(to, json::STATS)))
         .route("/v1/samples", get(sample))
         .route("/v1/config", get(configuration))
         .route("/v1/reload", post(reload))
         .route("/v1/trace", get(traced))
-        .route("/v1/exports", get(exports).post(add))
-        .route("/v1/exports/{address}", get(export).delete(remove))
+        .route("/v1/exports", get(|to: To| all(to, json::EXPORTS)).post(add))
+        .route("/v1/exports/{address}", get(|to: To, at: At| one(to, at, json::EXPORT)).delete(remove))
         .route("/v1/exports/{address}/read-only", post(read_only))
-        .route("/v1/exports/{address}/resize", post(resize))
+        .route("/v1/exports/{address}/resize", post(|to: To, At(at): At| change(to, Change::Resize(at))))
         .route("/v1/exports/{address}/recover", post(recover))
-        .route("/v1/exports/{address}/reservation", get(reservation).delete(clear_reservation))
-        .route("/v1/exports/{address}/mask", get(mask).delete(clear_mask))
+        .route(
+            "/v1/exports/{address}/reservation",
+            get(|to: To, at: At| one(to, at, json::RESERVATION))
+                .delete(|to: To, At(at): At| change(to, Change::Clear(at, Clear::Reservation))),
+        )
+        .route(
+            "/v1/exports/{address}/mask",
+            get(|to: To, at: At| one(to, at, json::MASK))
+                .delete(|to: To, At(at): At| change(to, Change::Clear(at, Clear::Mask))),
+        )
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Questions::new(sender))
 }
 
-async fn status(State(to): State<Questions>) -> Answered {
-    shown(&snapshot(&to).await?, json::STATUS)
-}
-
-async fn stats(State(to): State<Questions>) -> Answered {
-    shown(&snapshot(&to).await?, json::STATS)
-}
-
-async fn sample(State(to): State<Questions>) -> Answered {
+async fn sample(State(to): To) -> Answered {
     let whole = ask(&to, ANSWER_WITHIN, Request::Snapshot).await?;
-    Ok(document(serde_json::to_vec(&whole).map_err(|error| internal(&error))?))
+    Ok(document(serde_json::to_vec(&whole).map_err(internal)?))
 }
 
-async fn configuration(State(to): State<Questions>) -> Answered {
+async fn configuration(State(to): To) -> Answered {
     let serve = ask(&to, ANSWER_WITHIN, Request::Configuration).await?;
-    let text = config::to_json(&serve).map_err(|error| internal(&error))?;
-    Ok(document(text.into_bytes()))
+    Ok(document(config::to_json(&serve).map_err(internal)?.into_bytes()))
 }
 
-async fn exports(State(to): State<Questions>) -> Answered {
-    shown(&snapshot(&to).await?, json::EXPORTS)
-}
-
-async fn export(State(to): State<Questions>, At(address): At) -> Answered {
-    shown(&one(&to, address).await?, json::EXPORT)
-}
-
-async fn reservation(State(to): State<Questions>, At(address): At) -> Answered {
-    shown(&one(&to, address).await?, json::RESERVATION)
-}
-
-async fn mask(State(to): State<Questions>, At(address): At) -> Answered {
-    shown(&one(&to, address).await?, json::MASK)
-}
-
-async fn add(State(to): State<Questions>, Body(bytes): Body) -> Answered {
+async fn add(to: To, Body(bytes): Body) -> Answered {
     let export = Box::new(body::export(&bytes).map_err(bad)?);
-    change(&to, Change::Add(export)).await
+    change(to, Change::Add(export)).await
 }
 
-async fn remove(State(to): State<Questions>, At(address): At, uri: Uri) -> Answered {
+async fn remove(to: To, At(address): At, uri: Uri) -> Answered {
     let force = is_forced(&uri)?;
-    change(&to, Change::Remove { address, force }).await
+    change(to, Change::Remove { address, force }).await
 }
 
-async fn read_only(State(to): State<Questions>, At(address): At, Body(bytes): Body) -> Answered {
+async fn read_only(to: To, At(address): At, Body(bytes): Body) -> Answered {
     let read_only = body::read_only(&bytes).map_err(bad)?;
-    change(&to, Change::ReadOnly { address, read_only }).await
+    change(to, Change::ReadOnly { address, read_only }).await
 }
 
-async fn resize(State(to): State<Questions>, At(address): At) -> Answered {
-    change(&to, Change::Resize(address)).await
-}
-
-async fn recover(State(to): State<Questions>, At(address): At, Body(bytes): Body) -> Answered {
+async fn recover(to: To, At(address): At, Body(bytes): Body) -> Answered {
     let reason = body::reason(&bytes).map_err(bad)?;
-    change(&to, Change::Recover { address, reason }).await
+    change(to, Change::Recover { address, reason }).await
 }
 
-async fn reload(State(to): State<Questions>, uri: Uri) -> Answered {
+async fn reload(to: To, uri: Uri) -> Answered {
     let force = is_forced(&uri)?;
-    change(&to, Change::Reload { force }).await
+    change(to, Change::Reload { force }).await
 }
 
 fn is_forced(uri: &Uri) -> Result<bool, Error> {
@@ -170,24 +154,15 @@ fn is_forced(uri: &Uri) -> Result<bool, Error> {
     }
 }
 
-async fn clear_reservation(State(to): State<Questions>, At(address): At) -> Answered {
-    change(&to, Change::ClearReservation(address)).await
-}
-
-async fn clear_mask(State(to): State<Questions>, At(address): At) -> Answered {
-    change(&to, Change::ClearMask(address)).await
-}
-
-async fn traced(State(to): State<Questions>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
+async fn traced(State(to): To, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
     let filter = trace::TraceFilter::parse(uri.query().unwrap_or_default()).map_err(bad)?;
     let place = to.tracing.take(&caller.who).map_err(|other| {
         let text = format!("{other} traces already, and one can at a time: end that, or wait for its end");
         Error(StatusCode::CONFLICT, text)
     })?;
-    let (stream, tracer) = trace::Stream::new(filter, to.sender.clone(), place, caller.deadline);
-    let interfaces = ask(&to, ANSWER_WITHIN, |answer| Request::Trace { tracer, answer }).await?;
-    let lines = AnswerBody::new(stream.on(interfaces));
-    Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
+    let (mut stream, tracer) = trace::Stream::new(filter, to.sender.clone(), place, caller.deadline);
+    stream.interfaces = ask(&to, ANSWER_WITHIN, |answer| Request::Trace { tracer, answer }).await?;
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], AnswerBody::new(stream)).into_response())
 }
 
 async fn unknown(uri: Uri) -> Error {
@@ -206,8 +181,23 @@ pub(super) async fn ask<T: Send + 'static>(
     within: Duration,
     make: impl FnOnce(Answer<T>) -> Request,
 ) -> Result<T, Error> {
-    timeout(within, ask_and_wait(to, make)).await.unwrap_or_else(|_| {
-        Err(unavailable(&format!(
+    let ends = || unavailable("xblade ends: ask again when it has been started");
+    let answered = timeout(within, async {
+        let place = Arc::clone(&to.places).acquire_owned().await.map_err(|_| ends())?;
+        let (send, receive) = oneshot::channel();
+        let answer = Box::new(move |value| {
+            // Held until now even if the client has disconnected: the request stays in the
+            // channel.
+            drop(place);
+            let _ = send.send(value);
+        });
+        if !to.sender.ask(make(answer)) {
+            return Err(unavailable("xblade has too much to answer already, or ends: ask again in a moment"));
+        }
+        receive.await.map_err(|_| ends())
+    });
+    answered.await.unwrap_or_else(|_| {
+        Err(unavailable(format!(
             "no answer within {} s: a store may not answer. What was asked for may still happen: look at \
              `xblade status` and the log",
             within.as_secs()
@@ -215,28 +205,26 @@ pub(super) async fn ask<T: Send + 'static>(
     })
 }
 
-async fn ask_and_wait<T: Send + 'static>(
-    to: &Questions,
-    make: impl FnOnce(Answer<T>) -> Request,
-) -> Result<T, Error> {
-    let ends = || unavailable("xblade ends: ask again when it has been started");
-    let place = Arc::clone(&to.places).acquire_owned().await.map_err(|_| ends())?;
-    let (send, receive) = oneshot::channel();
-    let answer = Box::new(move |value| {
-        // Held until now even if the client has disconnected: the request stays in the
-        // channel.
-        drop(place);
-        let _ = send.send(value);
-    });
-    if !to.sender.ask(make(answer)) {
-        return Err(unavailable("xblade has too much to answer already, or ends: ask again in a moment"));
-    }
-    receive.await.map_err(|_| ends())
+async fn change(State(to): To, change: Change) -> Answered {
+    let changed = ask(&to, CHANGE_WITHIN, |answer| Request::Change(change, answer)).await?;
+    Ok(pretty(&changed?))
 }
 
-async fn change(to: &Questions, change: Change) -> Answered {
-    let changed = ask(to, CHANGE_WITHIN, |answer| Request::Change(change, answer)).await?;
-    Ok(json(&changed?))
+/// A view of the snapshot.
+async fn all(State(to): To, fields: Fields) -> Answered {
+    shown(&snapshot(&to).await?, fields)
+}
+
+/// A view of one export.
+async fn one(State(to): To, At(address): At, fields: Fields) -> Answered {
+    let (exports, address) = (snapshot(&to).await?.exports, address.to_string());
+    if let Some(export) = exports.iter().find(|export| export.address == address) {
+        return shown(export, fields);
+    }
+    let there: Vec<&str> = exports.iter().map(|export| export.address.as_str()).collect();
+    let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+    let text = format!("{address}: is not exported: give one of those that are: {there}");
+    Err(Error(StatusCode::NOT_FOUND, text))
 }
 
 /// The snapshot without what no view shows.
@@ -246,41 +234,24 @@ async fn snapshot(to: &Questions) -> Result<Snapshot, Error> {
     Ok(snapshot)
 }
 
-async fn one(to: &Questions, address: Address) -> Result<Export, Error> {
-    let (exports, address) = (snapshot(to).await?.exports, address.to_string());
-    let there: Vec<String> = exports.iter().map(|export| export.address.clone()).collect();
-    exports.into_iter().find(|export| export.address == address).ok_or_else(|| {
-        let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
-        Error(
-            StatusCode::NOT_FOUND,
-            format!("{address}: is not exported: give one of those that are: {there}"),
-        )
-    })
-}
-
 fn shown(value: &impl Serialize, fields: Fields) -> Answered {
-    let value = serde_json::to_value(value).map_err(|error| internal(&error))?;
-    Ok(json(&View(&value, fields)))
+    let value = serde_json::to_value(value).map_err(internal)?;
+    Ok(pretty(&View(&value, fields)))
 }
 
 fn bad(text: String) -> Error {
     Error(StatusCode::BAD_REQUEST, text)
 }
 
-fn too_long() -> Error {
-    let text = format!("the body is longer than {BODY_BYTES_MAX} bytes: send one export at a time");
-    Error(StatusCode::PAYLOAD_TOO_LARGE, text)
+fn unavailable(text: impl Into<String>) -> Error {
+    Error(StatusCode::SERVICE_UNAVAILABLE, text.into())
 }
 
-fn unavailable(text: &str) -> Error {
-    Error(StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
-}
-
-fn internal(error: &impl std::fmt::Display) -> Error {
+fn internal(error: serde_json::Error) -> Error {
     Error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
-fn json(value: &impl Serialize) -> Response {
+fn pretty(value: &impl Serialize) -> Response {
     match serde_json::to_vec_pretty(value) {
         Ok(bytes) => document(bytes),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -312,14 +283,17 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Error;
 
     async fn from_request(request: HttpRequest, state: &S) -> Result<Self, Error> {
-        let length =
-            request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        if length.is_some_and(|length: u64| length > BODY_BYTES_MAX as u64) {
-            return Err(too_long());
+        let too_long = || {
+            let text = format!("the body is longer than {BODY_BYTES_MAX} bytes: send one export at a time");
+            Err(Error(StatusCode::PAYLOAD_TOO_LARGE, text))
+        };
+        // Refused before any of it is read.
+        if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+            return too_long();
         }
         match timeout(BODY_WITHIN, Bytes::from_request(request, state)).await {
             Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_long()),
+            Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => too_long(),
             Ok(Err(rejection)) => Err(bad(rejection.body_text())),
             Err(_) => {
                 let text =

@@ -1,5 +1,5 @@
 //! What a running xblade is and counts, at one moment, as one document. JSON, tables,
-//! metrics, the report and `xblade top` are views of it.
+//! metrics and `xblade top` are views of it.
 //!
 //! A client reads a view of it ([`super::json`]): what the view leaves out has its default.
 
@@ -165,7 +165,7 @@ pub struct Export {
     /// The holders of its reservation.
     pub reservation: Vec<String>,
     /// Requests by operation and by outcome.
-    pub requests: ByOperation<Ended>,
+    pub requests: ByOperation<BTreeMap<String, u64>>,
     /// Its other counters.
     #[serde(flatten)]
     pub counters: ExportCounters,
@@ -177,18 +177,6 @@ pub struct Export {
     pub store: ByOperation<Times>,
     /// Service times of reads and writes together.
     pub times: Distribution,
-}
-
-/// Numbers of requests by outcome.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[serde(default)]
-pub struct Ended {
-    /// Answered with an error.
-    pub error: u64,
-    /// Answered.
-    pub ok: u64,
-    /// Not answered.
-    pub unanswered: u64,
 }
 
 /// A latency distribution.
@@ -207,7 +195,7 @@ pub struct Times {
     pub p99_9_ns: u64,
     /// Maximum.
     pub max_ns: u64,
-    /// All of it; for metrics and the report.
+    /// All of it, for metrics.
     #[serde(skip)]
     pub all: Distribution,
 }
@@ -324,9 +312,9 @@ impl From<&ExportSnapshot> for Export {
     fn from(export: &ExportSnapshot) -> Self {
         let Tally { counters, response, service, store, .. } = &export.tally;
         let ended = |operation: Operation| {
-            let [ok, error, unanswered] =
-                Outcome::ALL.map(|outcome| export.tally.requests(operation, outcome));
-            (operation.name().to_owned(), Ended { error, ok, unanswered })
+            let count =
+                |outcome: Outcome| (outcome.name().to_owned(), export.tally.requests(operation, outcome));
+            (operation.name().to_owned(), Outcome::ALL.map(count).into())
         };
         Self {
             address: export.address.to_string(),
@@ -354,19 +342,7 @@ impl From<&ExportSnapshot> for Export {
 impl Export {
     /// The number of requests for this operation, with any outcome.
     pub fn requests_of(&self, operation: Operation) -> u64 {
-        self.requests.get(operation.name()).map_or(0, |ended| ended.ok + ended.error + ended.unanswered)
-    }
-}
-
-impl Ended {
-    /// With the names of the outcomes.
-    pub fn by_outcome(self) -> [(&'static str, u64); 3] {
-        let name = |outcome: Outcome, n| (outcome.name(), n);
-        [
-            name(Outcome::Done, self.ok),
-            name(Outcome::Failed, self.error),
-            name(Outcome::Unanswered, self.unanswered),
-        ]
+        self.requests.get(operation.name()).map_or(0, |ended| ended.values().sum())
     }
 }
 
@@ -378,7 +354,7 @@ impl From<Distribution> for Times {
 }
 
 /// The times of all operations that occurred.
-pub fn times(latency: &Latency) -> ByOperation<Times> {
+fn times(latency: &Latency) -> ByOperation<Times> {
     let times = Operation::ALL.map(|one| (one.name().to_owned(), Times::from(latency.of(one))));
     times.into_iter().filter(|(_, times)| times.count > 0).collect()
 }

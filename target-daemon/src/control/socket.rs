@@ -2,15 +2,15 @@
 //! on exit.
 
 use std::fs::{self, DirBuilder, Permissions};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Group;
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
+use super::ControlError;
 use crate::config::CONTROL;
 use crate::link;
 
@@ -19,53 +19,6 @@ const FOLDER_MODE: u32 = 0o755;
 
 /// Mode of the socket: owner and group may connect.
 const SOCKET_MODE: u32 = 0o660;
-
-/// Why the socket cannot be created.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// No such group.
-    #[error(
-        "control-group = {0:?}: there is no such group: make it (groupadd --system {0}), name another one, or \
-         leave control-group out, and only root may use the socket"
-    )]
-    Group(String),
-    /// Another process listens there.
-    #[error(
-        "{}: another xblade has this control socket: one xblade serves all exports of an interface, so add yours to \
-         it (`xblade export add SHELF.SLOT=PATH{}`); for an interface of its own give this one another socket \
-         (--control PATH), or none (--control none)",
-        .0.display(), at(.0)
-    )]
-    InUse(PathBuf),
-    /// A file that is not a socket is there.
-    #[error("{}: is there and is no socket: remove it, or give another path (--control PATH)", .0.display())]
-    Foreign(PathBuf),
-    /// The path is too long.
-    #[error("{}: is too long for a socket (at most 90 bytes): give a shorter path (--control PATH)", .0.display())]
-    TooLong(PathBuf),
-    /// A system call failed.
-    #[error("{}: cannot make the control socket: {what}: {source} (--control none for none)", path.display())]
-    System {
-        /// What failed.
-        what: &'static str,
-        /// The socket.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-}
-
-/// The option that the suggested command needs for this socket.
-fn at(path: &Path) -> String {
-    if path == Path::new(CONTROL) { String::new() } else { format!(" --control {}", path.display()) }
-}
-
-impl BindError {
-    /// Whether the configuration is wrong, rather than the machine.
-    pub fn is_request(&self) -> bool {
-        matches!(self, Self::Group(_) | Self::Foreign(_) | Self::TooLong(_))
-    }
-}
 
 /// A socket that clients can connect to. They wait: it does not answer yet.
 #[derive(Debug)]
@@ -100,16 +53,24 @@ const PATH_MAX: usize = 90;
 ///
 /// # Errors
 ///
-/// See [`BindError`].
-pub fn bind(path: &Path, group: Option<&str>) -> Result<Listener, BindError> {
-    let failed = |what| move |source: io::Error| BindError::System { what, path: path.to_owned(), source };
+/// The configuration is wrong, or the machine.
+pub fn bind(path: &Path, group: Option<&str>) -> Result<Listener, ControlError> {
     let group = group.map(gid).transpose()?;
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(BindError::Foreign(path.to_owned()));
-    };
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Err(foreign(path)) };
     if path.as_os_str().len() > PATH_MAX {
-        return Err(BindError::TooLong(path.to_owned()));
+        return Err(ControlError::Request(format!(
+            "{}: is too long for a socket (at most {PATH_MAX} bytes): give a shorter path (--control PATH)",
+            path.display()
+        )));
     }
+    let failed = |what| {
+        move |error: io::Error| {
+            let path = path.display();
+            let text =
+                format!("{path}: cannot make the control socket: {what}: {error} (--control none for none)");
+            ControlError::Machine(text)
+        }
+    };
     make_folder(folder).map_err(failed("its folder"))?;
     is_free(path)?;
     // Bound under a temporary name, so that it appears only with its mode and owner.
@@ -118,21 +79,25 @@ pub fn bind(path: &Path, group: Option<&str>) -> Result<Listener, BindError> {
     let accept = UnixListener::bind(&first).map_err(failed("bind"))?;
     let finish = || {
         fs::set_permissions(&first, Permissions::from_mode(SOCKET_MODE))?;
-        if group.is_some() {
-            chown(&first, None, group)?;
-        }
+        chown(&first, None, group)?;
         accept.set_nonblocking(true)?;
         let identity = identity(&first)?;
         fs::rename(&first, path)?;
         Ok(SocketFile { path: path.to_owned(), identity })
     };
-    match finish() {
-        Ok(file) => Ok(Listener { accept, file }),
-        Err(error) => {
-            let _ = fs::remove_file(&first);
-            Err(failed("its rights")(error))
-        }
-    }
+    let file = finish().map_err(|error| {
+        let _ = fs::remove_file(&first);
+        failed("its rights")(error)
+    })?;
+    Ok(Listener { accept, file })
+}
+
+/// The error for a file that is not a socket.
+fn foreign(path: &Path) -> ControlError {
+    ControlError::Request(format!(
+        "{}: is there and is no socket: remove it, or give another path (--control PATH)",
+        path.display()
+    ))
 }
 
 /// The temporary name. The kernel keeps listing the socket under it after the rename.
@@ -153,9 +118,14 @@ pub fn socket_of(pid: u32) -> Option<PathBuf> {
     link::unix_listeners(pid).iter().filter_map(|first| renamed(first)).find(|path| path.exists())
 }
 
-fn gid(name: &str) -> Result<u32, BindError> {
+fn gid(name: &str) -> Result<u32, ControlError> {
     let group = Group::from_name(name).ok().flatten();
-    group.map(|group| group.gid.as_raw()).ok_or_else(|| BindError::Group(name.to_owned()))
+    group.map(|group| group.gid.as_raw()).ok_or_else(|| {
+        ControlError::Request(format!(
+            "control-group = {name:?}: there is no such group: make it (groupadd --system {name}), name another one, or \
+             leave control-group out, and only root may use the socket"
+        ))
+    })
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
@@ -172,23 +142,38 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Succeeds if the path is unused, or is a socket on which no process listens.
-fn is_free(path: &Path) -> Result<(), BindError> {
+fn is_free(path: &Path) -> Result<(), ControlError> {
     let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
     if !there.file_type().is_socket() {
-        return Err(BindError::Foreign(path.to_owned()));
+        return Err(foreign(path));
     }
-    if is_answered(path) { Err(BindError::InUse(path.to_owned())) } else { Ok(()) }
+    if !is_answered(path) {
+        return Ok(());
+    }
+    let at =
+        if path == Path::new(CONTROL) { String::new() } else { format!(" --control {}", path.display()) };
+    Err(ControlError::Machine(format!(
+        "{}: another xblade has this control socket: one xblade serves all exports of an interface, so add yours to \
+         it (`xblade export add SHELF.SLOT=PATH{at}`); for an interface of its own give this one another socket \
+         (--control PATH), or none (--control none)",
+        path.display()
+    )))
 }
 
 /// Whether a process listens on this socket.
 fn is_answered(path: &Path) -> bool {
-    // Nonblocking: a daemon that hangs still owns its socket.
-    let answered = SocketAddrUnix::new(path).and_then(|to| {
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        connect(&socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?, &to)
-    });
     // Also when the connection would have to wait for the daemon to accept.
-    !matches!(answered, Err(Errno::CONNREFUSED | Errno::NOENT))
+    !connect(path).is_err_and(|e| matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound))
+}
+
+/// Connects to a socket, without waiting: a daemon that hangs still owns its socket.
+pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use super::failure::Failure;
+use super::failure::{Context, Failure};
 use super::interface::Interface;
 use crate::link::{self, Facts, PacketSocket};
 use crate::wire::aoe::{Address, Command, Header, Role};
@@ -54,8 +54,8 @@ fn warn_of_listeners(facts: &Facts) {
 
 fn probe_one(interface: &Interface, addresses: &[Address]) -> Result<(), Failure> {
     let facts = &interface.facts;
-    let failed = |e| Failure::machine(&format!("cannot probe for other targets on {}", facts.name), e);
-    let socket = PacketSocket::open(facts.index).map_err(failed)?;
+    let what = format!("cannot probe for other targets on {}", facts.name);
+    let socket = PacketSocket::open(facts.index).context(&what)?;
     info!("{}: probing for other targets at our addresses", facts.name);
     let mut frame = [0; 2048];
     for _ in 0..QUESTIONS {
@@ -67,9 +67,14 @@ fn probe_one(interface: &Interface, addresses: &[Address]) -> Result<(), Failure
         let deadline = Instant::now() + PATIENCE / QUESTIONS;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Some(len) = socket.receive(&mut frame, left).map_err(failed)? else { break };
+            let Some(len) = socket.receive(&mut frame, left).context(&what)? else { break };
             if let Some((address, by)) = answer(frame.get(..len).unwrap_or(&[]), addresses) {
-                return Err(Failure::AddressTaken { address, by, interface: facts.name.clone() });
+                let text = format!(
+                    "{by} on {} serves {address} already: initiators would mix the two disks. Stop it, or give this \
+                     export another address (--no-probe if it is the same data on purpose)",
+                    facts.name
+                );
+                return Err(Failure::new(4, text));
             }
             if left.is_zero() {
                 break;

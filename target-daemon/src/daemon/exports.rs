@@ -1,8 +1,9 @@
 //! Opens the stores of the configured exports and names them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use log::{error, info, warn};
+use log::{error, info, log, warn};
 
 use super::failure::Failure;
 use super::quarantine;
@@ -13,7 +14,6 @@ use crate::shelf::{Acl, Export, Settings};
 use crate::store::disk::Persist;
 use crate::store::{
     self, Access, Data, Durability, OpenError, OpenErrorKind, OpenFile, Problem, SECTOR_BYTES, StoreSpec,
-    Warning,
 };
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
@@ -86,8 +86,9 @@ impl StoreInfo {
 ///
 /// One cannot be opened, or nothing is left to serve.
 pub fn open(options: &Serve, interfaces: &[String]) -> Result<(Vec<Opened>, Vec<Refused>), Failure> {
-    let addresses: Vec<Address> = options.exports.iter().map(|export| export.address).collect();
-    if let Some(address) = config::addresses_twice(&addresses).first().and_then(|(at, _)| addresses.get(*at))
+    let mut addresses = BTreeSet::new();
+    if let Some(config::Export { address, .. }) =
+        options.exports.iter().find(|export| !addresses.insert(export.address))
     {
         return Err(Failure::request(format!("{address} is given twice: give each export its own address")));
     }
@@ -108,7 +109,7 @@ pub fn open(options: &Serve, interfaces: &[String]) -> Result<(Vec<Opened>, Vec<
         opened.push(one);
     }
     match (opened.is_empty(), refused.first()) {
-        (true, Some(Refused { why, .. })) => Err(Failure::Machine(Box::new(why.clone()))),
+        (true, Some(Refused { why, .. })) => Err(Failure::machine(why.clone())),
         _ => Ok((opened, refused)),
     }
 }
@@ -135,24 +136,22 @@ pub fn examine_together(wanted: &[&config::Export], all: &Serve) -> Result<(), F
         let Some(ours) = export.store.expected() else { continue };
         let others = others.iter().filter(|(address, _)| *address != export.address);
         for theirs in others.filter_map(|(_, theirs)| theirs.as_ref()) {
-            let checked = ours.check_beside(theirs);
-            checked
-                .map_err(|error| in_the_way(export.address, &error, all).unwrap_or_else(|| failure(error)))?;
+            ours.check_beside(theirs).map_err(|error| in_the_way(export.address, error, all))?;
         }
     }
     Ok(())
 }
 
-/// The same error with the addresses of both, if the other export is one of these.
-pub fn in_the_way(address: Address, error: &OpenError, all: &Serve) -> Option<Failure> {
-    let OpenErrorKind::Beside(beside) = &error.kind else { return None };
+/// The failure to open this export: with the addresses of both if another export is in its
+/// way.
+pub fn in_the_way(address: Address, error: OpenError, all: &Serve) -> Failure {
+    let OpenErrorKind::Beside(beside) = &error.kind else { return failure(error) };
     let is_it = |export: &&config::Export| {
         export.address != address && export.store.file().as_ref() == Some(&beside.other)
     };
-    let theirs = all.exports.iter().find(is_it)?.address;
+    let Some(theirs) = all.exports.iter().find(is_it) else { return failure(error) };
     let name = |address: Address, path: &Path| format!("{address} ({})", path.display());
-    let problem = beside.problem(&name(address, &beside.path), &name(theirs, &beside.other.path));
-    Some(Failure::Request(Box::new(problem)))
+    Failure::request(beside.problem(&name(address, &beside.path), &name(theirs.address, &beside.other.path)))
 }
 
 /// Opens and locks one store, and restores the saved state of the export.
@@ -163,15 +162,11 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
         privilege::may_open(path).map_err(Failure::request)?;
     }
     let opened = wanted.store.open().map_err(|error| match twin(&error, wanted, all) {
-        Some(other) => Failure::Request(Box::new(exported_twice(wanted, other))),
-        None => in_the_way(address, &error, all).unwrap_or_else(|| failure(error)),
+        Some(other) => Failure::request(exported_twice(wanted, other)),
+        None => in_the_way(address, error, all),
     })?;
     for warning in &opened.warnings {
-        match warning {
-            // Only unknown, not certain to be in memory; in a container it is the usual case.
-            Warning::UnknownBelow { .. } => info!("{address}: {warning}"),
-            _ => warn!("{address}: {warning}"),
-        }
+        log!(warning.level, "{address}: {}", warning.text);
     }
     let (read_only, durability) = (wanted.store.read_only(), wanted.store.durability());
     let info = StoreInfo::of(&opened, &wanted.store);
@@ -219,8 +214,8 @@ fn exported_twice(ours: &config::Export, theirs: &config::Export) -> Problem {
 fn failure(error: OpenError) -> Failure {
     use OpenErrorKind::{Beside, LockedByUs, Machine, Option, Unreadable, Unwritable};
     match error.kind {
-        Option | LockedByUs | Beside(_) => Failure::Request(Box::new(error)),
-        Machine | Unreadable | Unwritable => Failure::Machine(Box::new(error)),
+        Option | LockedByUs | Beside(_) => Failure::request(error),
+        Machine | Unreadable | Unwritable => Failure::machine(error),
     }
 }
 

@@ -3,57 +3,52 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::iter::successors;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::control::ControlError;
 use crate::link::FactsError;
 use crate::store::{OpenError, Problem};
-use crate::wire::aoe::Address;
-use crate::wire::ether::Mac;
 
 /// Why the daemon exited or did not start.
 #[derive(Debug)]
-pub enum Failure {
-    /// The request is impossible on any machine.
-    Request(Box<dyn Error + Send + Sync>),
-    /// Something on this machine must change first, or is missing, perhaps because its name
-    /// is wrong. `xblade check` makes the same distinction.
-    Machine(Box<dyn Error + Send + Sync>),
-    /// The process lacks privileges.
-    Privilege {
-        /// The missing capabilities.
-        missing: Vec<&'static str>,
-    },
-    /// Another target answers at an address.
-    AddressTaken {
-        /// The address.
-        address: Address,
-        /// The MAC address of that target.
-        by: Mac,
-        /// The interface on which it answered.
-        interface: String,
-    },
-    /// It failed while running.
-    Run(Box<dyn Error + Send + Sync>),
+pub struct Failure {
+    /// The exit code of the process.
+    pub exit_code: u8,
+    error: Box<dyn Error + Send + Sync>,
 }
 
 impl Failure {
-    /// A condition of this machine, with the system's error.
-    pub fn machine(what: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Machine(Box::new(Caused { what: what.to_owned(), source: source.into() }))
+    /// A failure with this exit code.
+    pub fn new(exit_code: u8, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { exit_code, error: error.into() }
     }
 
-    /// A request that cannot be fulfilled.
-    pub fn request(what: impl fmt::Display) -> Self {
-        Self::Request(what.to_string().into())
+    /// It failed while running.
+    pub fn run(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(1, error)
+    }
+
+    /// The request is impossible on any machine.
+    pub fn request(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(2, error)
+    }
+
+    /// Something on this machine must change first, or is missing, perhaps because its name
+    /// is wrong. `xblade check` makes the same distinction.
+    pub fn machine(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(3, error)
+    }
+
+    /// A condition of this machine, with the system's error.
+    pub fn system(what: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::machine(Caused { what: what.to_owned(), source: source.into() })
     }
 
     /// The problem and its remedy, with the system's error behind the problem. The remedy is
-    /// empty where it is part of the text.
+    /// empty if it is part of the text.
     pub fn problem(&self) -> Problem {
-        let (Self::Request(error) | Self::Machine(error) | Self::Run(error)) = self else {
-            return Problem::new(self.to_string(), "");
-        };
         let of_a_store = |error: &OpenError| {
             let Problem { what, remedy } = error.problem.clone();
             match error.source() {
@@ -61,6 +56,7 @@ impl Failure {
                 None => Problem::new(what, remedy),
             }
         };
+        let error = &self.error;
         match (error.downcast_ref::<Problem>(), error.downcast_ref(), error.downcast_ref()) {
             (Some(problem), ..) => problem.clone(),
             (_, Some(error), _) => of_a_store(error),
@@ -71,15 +67,17 @@ impl Failure {
             _ => Problem::new(self.to_string(), ""),
         }
     }
+}
 
-    /// The exit code of the process.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Run(_) => 1,
-            Self::Request(_) => 2,
-            Self::Machine(_) | Self::Privilege { .. } => 3,
-            Self::AddressTaken { .. } => 4,
-        }
+/// Says what failed.
+pub trait Context<T> {
+    /// The error as a [`Failure::system`].
+    fn context(self, what: &str) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<Box<dyn Error + Send + Sync>>> Context<T> for Result<T, E> {
+    fn context(self, what: &str) -> Result<T, Failure> {
+        self.map_err(|error| Failure::system(what, error))
     }
 }
 
@@ -100,7 +98,10 @@ pub fn is_out_of_files(error: &(dyn Error + 'static)) -> bool {
 
 /// An error and all its causes, on one line.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let text = with_causes(error);
+    let causes = successors(Some(error), |&error| error.source()).map(ToString::to_string);
+    let joined =
+        |text: String, cause: String| if text.contains(&cause) { text } else { format!("{text}: {cause}") };
+    let text = causes.reduce(joined).unwrap_or_default();
     if !is_out_of_files(error) {
         return text;
     }
@@ -112,36 +113,19 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     )
 }
 
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Request(e) | Self::Machine(e) | Self::Run(e) => f.write_str(&chain(e.as_ref())),
-            Self::Privilege { missing } => {
-                write!(f, "this process lacks {}: run xblade as root (sudo xblade ...)", missing.join(", "))
-            }
-            Self::AddressTaken { address, by, interface } => write!(
-                f,
-                "{by} on {interface} serves {address} already: initiators would mix the two disks. Stop it, \
-                 or give this export another address (--no-probe if it is the same data on purpose)"
-            ),
-        }
+        f.write_str(&chain(self.error.as_ref()))
     }
 }
 
 impl Error for Failure {}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        Self::new(if matches!(error, ControlError::Machine(_)) { 3 } else { 2 }, error)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -149,7 +133,7 @@ mod tests {
 
     #[test]
     fn where_files_run_out_the_limit_is_named_with_the_remedy() {
-        let error = |code| Failure::machine("cannot do it", io::Error::from_raw_os_error(code)).to_string();
+        let error = |code| Failure::system("cannot do it", io::Error::from_raw_os_error(code)).to_string();
         for code in [libc::EMFILE, libc::ENFILE] {
             let text = error(code);
             assert!(text.starts_with("cannot do it: Too many open files"), "{text}");

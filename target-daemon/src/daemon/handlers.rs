@@ -2,26 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-use super::closing::Removed;
 use super::control::Served;
 use super::exports::Refused;
-use super::interface::{self, names_of};
+use super::interface::{Interface, names_of};
 use super::quarantine;
-use super::registry::path_of;
-use super::reload::{self, How, UNSYNCED};
-use super::sizes::{Sizes, in_words};
+use super::registry::{ExportEntry, path_of};
+use super::reload;
+use super::removal::Removed;
+use super::sizes::in_words;
 use crate::config::{self, Export, Serve};
 use crate::control::snapshot::{self, Snapshot};
 use crate::control::{Answer, Change, ChangeReport, Changed, ControlError, Request};
 use crate::wire::aoe::Address;
-use crate::worker::{Clear, WithExports};
+use crate::worker::{Clear, WithExports, WorkerCommand};
 
 /// Handles one request.
-pub fn handle(request: Request, served: &mut Served<'_>, sizes: &mut Sizes) {
+pub fn handle(request: Request, served: &mut Served<'_>) {
     match request {
         Request::Snapshot(answer) => answer(snapshot(served)),
         Request::Configuration(answer) => answer(served.options.clone()),
-        Request::Change(wanted, answer) => change(wanted, answer, served, sizes),
+        Request::Change(wanted, answer) => change(wanted, answer, served),
         Request::Trace { tracer, answer } => {
             served.pool.trace(Some(&tracer));
             log::info!("a trace has begun");
@@ -34,9 +34,15 @@ pub fn handle(request: Request, served: &mut Served<'_>, sizes: &mut Sizes) {
     }
 }
 
-fn change(wanted: Change, answer: Answer<Changed>, served: &mut Served<'_>, sizes: &mut Sizes) {
+fn change(wanted: Change, answer: Answer<Changed>, served: &mut Served<'_>) {
     let (what, address, outcome) = match wanted {
-        Change::Reload { force } => return answer(reload(served, sizes, force)),
+        // systemd sees it as a reload by signal; the caller gets the result.
+        Change::Reload { force } => {
+            served.notifier.reloading();
+            answer(reload(served, force));
+            let status = served.status();
+            return served.notifier.reloaded(status, true);
+        }
         Change::Add(export) => ("export add", export.address, add(*export, served)),
         Change::Remove { address, force } => match remove(address, force, served) {
             // The caller may pull the disk once this is answered.
@@ -50,14 +56,13 @@ fn change(wanted: Change, answer: Answer<Changed>, served: &mut Served<'_>, size
             let what = if read_only { "export read-only" } else { "export read-only --off" };
             (what, address, set_read_only(address, read_only, served))
         }
-        Change::Resize(address) => ("export resize", address, resize(address, served, sizes)),
-        Change::ClearReservation(address) => {
-            let outcome = clear(address, Clear::Reservation, "has no reservation any more", served);
-            ("reservations --clear", address, outcome)
-        }
-        Change::ClearMask(address) => {
-            let outcome = clear(address, Clear::Mask, "has no mask list any more", served);
-            ("masks --clear", address, outcome)
+        Change::Resize(address) => ("export resize", address, resize(address, served)),
+        Change::Clear(address, what) => {
+            let (command, list) = match what {
+                Clear::Reservation => ("reservations --clear", "reservation"),
+                Clear::Mask => ("masks --clear", "mask list"),
+            };
+            (command, address, clear(address, what, list, served))
         }
     };
     // Logs a refusal as well: the person who looks for the reason may not be the caller.
@@ -75,22 +80,27 @@ fn interfaces_of_lanes(served: &Served<'_>) -> Vec<String> {
 }
 
 /// Collects everything that clients can read.
-fn snapshot(served: &Served<'_>) -> Snapshot {
-    let interfaces = served.interfaces.iter().map(interface::Interface::snapshot).collect();
+pub fn snapshot(served: &Served<'_>) -> Snapshot {
+    let interfaces = served.interfaces.iter().map(Interface::snapshot).collect();
     let workers = served.pool.snapshots(WithExports::No);
+    let refused = served.refused.iter().map(|refused| snapshot::Refused {
+        address: refused.wanted.address.to_string(),
+        path: path_of(&refused.wanted),
+        reason: refused.why.to_string(),
+    });
     Snapshot {
-        refused: served.refused.iter().map(refused).collect(),
+        refused: refused.collect(),
         ..Snapshot::new(served.since.elapsed(), interfaces, workers, served.pool.exports())
     }
 }
 
 /// Reloads the configuration file.
-pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes, force: bool) -> Changed {
+pub fn reload(served: &mut Served<'_>, force: bool) -> Changed {
     let outcome = read_again(served).and_then(|next| {
         let (next, refused) = without_refused(next, served, force);
-        let changed = apply(served, next, force)?;
+        let changed = reload::apply(served, next, force, None)?;
         served.refused = refused;
-        sizes.set_period(served.options);
+        served.sizes.set_period(&served.options);
         Ok(changed)
     });
     match &outcome {
@@ -106,34 +116,22 @@ pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes, force: bool) -> Change
     })
 }
 
-fn apply(served: &mut Served<'_>, next: Serve, force: bool) -> Changed {
-    reload::apply(served.pool, served.interfaces, served.options, next, &How { force, recover: None })
-}
-
 /// Removes from `next` the exports that were not served so far and still may not be.
 /// Returns both.
 fn without_refused(mut next: Serve, served: &Served<'_>, force: bool) -> (Serve, Vec<Refused>) {
-    let (folder, interfaces) = (next.service.state.0.clone(), names_of(served.interfaces));
+    let (folder, interfaces) = (next.service.state.0.clone(), names_of(&served.interfaces));
     let still = |export: &Export| {
         let was = served.refused.iter().any(|refused| refused.wanted.address == export.address);
         let data = export.store.data().filter(|_| was && !force && !export.force)?;
         quarantine::check_kept(export, &data, folder.as_deref(), &interfaces).err()
     };
-    let refused = next
-        .exports
-        .iter()
-        .filter_map(|wanted| Some(Refused { wanted: wanted.clone(), why: still(wanted)? }));
-    let refused: Vec<Refused> = refused.collect();
-    next.exports.retain(|export| !refused.iter().any(|refused| refused.wanted.address == export.address));
+    let mut refused = Vec::new();
+    next.exports.retain(|wanted| {
+        let why = still(wanted);
+        refused.extend(why.map(|why| Refused { wanted: wanted.clone(), why }));
+        refused.last().is_none_or(|refused| refused.wanted.address != wanted.address)
+    });
     (next, refused)
-}
-
-fn refused(refused: &Refused) -> snapshot::Refused {
-    snapshot::Refused {
-        address: refused.wanted.address.to_string(),
-        path: path_of(&refused.wanted),
-        reason: refused.why.to_string(),
-    }
 }
 
 fn read_again(served: &Served<'_>) -> Result<Serve, ControlError> {
@@ -160,7 +158,7 @@ fn add(mut export: Export, served: &mut Served<'_>) -> Changed {
     let mut next = served.options.clone();
     let force = std::mem::take(&mut export.force);
     next.exports.push(export);
-    let changed = apply(served, next, force)?;
+    let changed = reload::apply(served, next, force, None)?;
     served.refused.retain(|refused| refused.wanted.address != address);
     Ok(changed)
 }
@@ -169,12 +167,9 @@ fn remove(address: Address, force: bool, served: &mut Served<'_>) -> Changed {
     known(address, served)?;
     let mut next = served.options.clone();
     next.exports.retain(|export| export.address != address);
-    let changed = apply(served, next, force)?;
+    let mut changed = reload::apply(served, next, force, None)?;
     // The export is gone, but that does not make it a success.
-    match changed.lines.iter().find(|line| line.contains(UNSYNCED)) {
-        Some(line) => Err(ControlError::Machine(line.clone())),
-        None => Ok(changed),
-    }
+    changed.unsynced.take().map_or(Ok(changed), |line| Err(ControlError::Machine(line)))
 }
 
 /// An export whose removal waits for its last sync.
@@ -216,72 +211,70 @@ fn recover(address: Address, reason: &str, served: &mut Served<'_>) -> Changed {
             "{address} has had no fault since it was opened: it needs no recovery"
         )));
     }
-    let how = How { force: false, recover: Some(address) };
     let next = served.options.clone();
-    reload::apply(served.pool, served.interfaces, served.options, next, &how)?;
+    reload::apply(served, next, false, Some(address))?;
     let line = format!("{address} accepts writes again; reason given by the operator: {reason}");
     log::warn!("{line}");
-    Ok(ChangeReport { lines: vec![line] })
+    Ok(ChangeReport::of(line))
 }
 
 /// Refuses writes at once, with the same open store. To accept them again, the store is
 /// reopened.
 fn set_read_only(address: Address, read_only: bool, served: &mut Served<'_>) -> Changed {
-    let mut settings = known(address, served)?;
+    let mut settings = known(address, served)?.settings.clone();
     let mut next = served.options.clone();
     let export = next.exports.iter_mut().find(|export| export.address == address);
-    let Some(store) = export.map(|export| &mut export.store).filter(|store| store.path().is_some()) else {
+    let Some(export) = export.filter(|export| export.store.path().is_some()) else {
         return Err(ControlError::Request(format!("{address} has no file: it has nothing to protect")));
     };
-    if store.read_only() == read_only {
+    if export.store.read_only() == read_only {
         return Ok(ChangeReport::default());
     }
-    store.set_read_only(read_only);
+    export.store.set_read_only(read_only);
     if !read_only {
-        return apply(served, next, false);
+        return reload::apply(served, next, false, None);
     }
     settings.read_only = true;
-    if let Some(export) = next.exports.iter().find(|export| export.address == address) {
-        served.pool.change(export, settings);
-    }
-    *served.options = next;
-    let line = format!("{address} refuses writes");
-    log::info!("{line}");
-    Ok(ChangeReport { lines: vec![line] })
+    served.pool.change(export, settings);
+    served.options = next;
+    Ok(logged(format!("{address} refuses writes")))
 }
 
-fn resize(address: Address, served: &mut Served<'_>, sizes: &mut Sizes) -> Changed {
-    known(address, served)?;
-    let before = size_of(address, served);
-    let after = served.pool.measure_one(address).map_err(ControlError::Machine)?;
-    sizes.follow(served.pool, served.interfaces.len(), served.options);
-    Ok(match before == Some(after) {
-        true => ChangeReport { lines: vec![format!("{address}: {}, as before", in_words(after))] },
-        false => ChangeReport {
-            lines: vec![format!("{address}: {} now, was {}", in_words(after), in_words(before.unwrap_or(0)))],
-        },
+fn resize(address: Address, served: &mut Served<'_>) -> Changed {
+    let owner = known(address, served)?.owner;
+    let size_of = |(other, size)| (other == address).then_some(size);
+    let before = served.pool.directory.sizes().find_map(size_of);
+    let after = served.pool.ask(owner, WorkerCommand::MeasureOne).ok_or_else(|| {
+        ControlError::Machine(format!("{address}: its store does not answer: look at the disk"))
+    })?;
+    served.sizes.follow(&served.pool, &served.options);
+    let after_words = in_words(after);
+    Ok(ChangeReport::of(match before == Some(after) {
+        true => format!("{address}: {after_words}, as before"),
+        false => format!("{address}: {after_words} now, was {}", in_words(before.unwrap_or(0))),
+    }))
+}
+
+fn clear(address: Address, what: Clear, list: &str, served: &mut Served<'_>) -> Changed {
+    let owner = known(address, served)?.owner;
+    let cleared = served.pool.ask(owner, |index, to| WorkerCommand::Clear(index, what, to));
+    cleared.ok_or_else(|| {
+        ControlError::Machine(format!(
+            "{address}: this is in force, but cannot be kept now: look at the disk with the state folder"
+        ))
+    })?;
+    Ok(logged(format!("{address} has no {list} any more")))
+}
+
+fn logged(line: String) -> ChangeReport {
+    log::info!("{line}");
+    ChangeReport::of(line)
+}
+
+fn known<'a>(address: Address, served: &'a Served<'_>) -> Result<&'a ExportEntry, ControlError> {
+    let registry = &served.pool.registry;
+    registry.get(address).ok_or_else(|| {
+        let there: Vec<String> = registry.entries.keys().map(Address::to_string).collect();
+        ControlError::Unknown(format!("there is no export {address}: there are {}", there.join(", ")))
     })
-}
-
-fn clear(address: Address, what: Clear, words: &str, served: &mut Served<'_>) -> Changed {
-    known(address, served)?;
-    served.pool.clear(address, what).map_err(ControlError::Machine)?;
-    let line = format!("{address} {words}");
-    log::info!("{line}");
-    Ok(ChangeReport { lines: vec![line] })
-}
-
-fn size_of(address: Address, served: &Served<'_>) -> Option<u64> {
-    served.pool.sizes().into_iter().find(|(other, _)| *other == address).map(|(_, size)| size)
-}
-
-fn known(address: Address, served: &Served<'_>) -> Result<crate::shelf::Settings, ControlError> {
-    let entry = served.pool.registry.get(address);
-    entry.map(|entry| entry.settings.clone()).ok_or_else(|| unknown(address, served))
-}
-
-fn unknown(address: Address, served: &Served<'_>) -> ControlError {
-    let there: Vec<String> =
-        served.pool.registry.entries().map(|entry| entry.wanted.address.to_string()).collect();
-    ControlError::Unknown(format!("there is no export {address}: there are {}", there.join(", ")))
 }

@@ -3,7 +3,7 @@
 
 use log::{info, warn};
 
-use super::failure::Failure;
+use super::failure::{Context, Failure};
 use super::plan;
 use crate::config::{self, Serve};
 use crate::control;
@@ -75,7 +75,7 @@ pub fn names_of(interfaces: &[Interface]) -> Vec<String> {
 /// Expands names and patterns to interface names. A pattern stands for every interface that
 /// matches it.
 pub fn names(wanted: &[String]) -> Result<Vec<String>, Failure> {
-    let there = link::all().map_err(|e| Failure::machine("cannot list the interfaces", e))?;
+    let there = link::all().context("cannot list the interfaces")?;
     let mut names: Vec<String> = Vec::new();
     for one in wanted {
         if wanted.iter().filter(|other| *other == one).count() > 1 {
@@ -100,7 +100,7 @@ pub fn fitting(wanted: &str, there: &[Named]) -> Result<Vec<String>, Failure> {
     }
     let pattern = glob::Pattern::new(wanted).map_err(|e| {
         let what = format!("{wanted} is not a pattern: {}", e.msg);
-        Failure::Request(Box::new(Problem::new(what, "write eth* or eth[01]")))
+        Failure::request(Problem::new(what, "write eth* or eth[01]"))
     })?;
     // The loopback and tunnels match many patterns, and are never meant.
     let is_ethernet = |one: &&Named| Facts::read(&one.name).is_ok_and(|facts| !facts.loopback);
@@ -113,22 +113,22 @@ pub fn fitting(wanted: &str, there: &[Named]) -> Result<Vec<String>, Failure> {
         let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         let what = format!("no Ethernet interface fits {wanted}");
         let remedy = format!("correct it, or make one (there are {there})");
-        return Err(Failure::Machine(Box::new(Problem::new(what, remedy))));
+        return Err(Failure::machine(Problem::new(what, remedy)));
     }
     Ok(fitting)
 }
 
 /// The facts of an interface, if it can carry AoE.
 pub fn usable(name: &str) -> Result<Facts, Failure> {
-    let facts = Facts::read(name).map_err(|e| Failure::Machine(Box::new(e)))?;
+    let facts = Facts::read(name).map_err(Failure::machine)?;
     if facts.loopback {
         let remedy = "AoE is Ethernet, so name the interface that the other hosts are on";
-        return Err(Failure::Machine(Box::new(Problem::new(format!("{name} is the loopback"), remedy))));
+        return Err(Failure::machine(Problem::new(format!("{name} is the loopback"), remedy)));
     }
     if facts.mtu < shelf::MTU_MIN {
         let remedy = format!("set at least {} (1500 is usual, 9000 is fast)", shelf::MTU_MIN);
         let what = format!("{name}: an MTU of {} has no room for a sector", facts.mtu);
-        return Err(Failure::Machine(Box::new(Problem::new(what, remedy))));
+        return Err(Failure::machine(Problem::new(what, remedy)));
     }
     Ok(facts)
 }
@@ -157,9 +157,8 @@ pub fn attach(interfaces: &mut [Interface], options: &Serve) -> Result<Vec<Place
 /// The interfaces in the order in which a program can be attached: the kernel refuses an
 /// interface below one that has a program.
 fn in_order(interfaces: &[Interface]) -> Result<Vec<usize>, Failure> {
-    let failed = |e| Failure::machine("cannot list the interfaces", e);
     let indexes: Vec<u32> = interfaces.iter().map(|interface| interface.facts.index).collect();
-    for (upper, lower) in link::pairs(&indexes).map_err(failed)? {
+    for (upper, lower) in link::pairs(&indexes).context("cannot list the interfaces")? {
         if let (Some(upper), Some(lower)) = (interfaces.get(upper), interfaces.get(lower)) {
             let (upper, lower) = (&upper.facts.name, &lower.facts.name);
             warn!(
@@ -168,7 +167,7 @@ fn in_order(interfaces: &[Interface]) -> Result<Vec<usize>, Failure> {
             );
         }
     }
-    link::lowest_first(&indexes).map_err(failed)
+    link::lowest_first(&indexes).context("cannot list the interfaces")
 }
 
 /// The lanes of a queue, each with its worker. The first lane receives every frame of the
@@ -182,19 +181,19 @@ fn open_queue(
 ) -> Result<Vec<(usize, Lane<XskRings>)>, Failure> {
     let sockets = plan::sockets(options, queue, workers, link::kernel());
     let wanted = wanted(options, facts, program, queue, sockets)?;
-    let lanes = ring::open_several(&wanted, sockets).map_err(|e| Failure::Machine(Box::new(e)))?;
+    let lanes = ring::open_several(&wanted, sockets).map_err(Failure::machine)?;
     // The kernel may have granted fewer.
     let sockets = lanes.len();
     let mut placed = Vec::new();
     for (at, lane) in lanes.into_iter().enumerate() {
         let worker = (queue as usize + at) % workers;
         // The socket has its chunks before the first frame can arrive.
-        let fd = lane.fd().ok_or_else(|| Failure::machine("the rings", "have no socket"))?;
+        let fd = lane.fd().ok_or_else(|| Failure::system("the rings", "have no socket"))?;
         let registered = match at {
             0 => program.register(queue, &fd),
             _ => program.register_for(worker as u8, queue, &fd),
         };
-        registered.map_err(|e| Failure::Machine(Box::new(e)))?;
+        registered.map_err(Failure::machine)?;
         if at == 0 {
             describe(&wanted, lane.rings(), sockets);
         }
@@ -224,7 +223,7 @@ fn attach_program(facts: &Facts, options: &Serve, workers: usize) -> Result<Prog
     // With one worker there is no choice to make.
     let workers = if plan::sockets(options, 0, workers, link::kernel()) > 1 { workers as u8 } else { 0 };
     let program = Program::attach_for(facts, mode(facts, options)?, &acl, workers)
-        .map_err(|e| Failure::Machine(Box::new(advised(e))))?;
+        .map_err(|e| Failure::machine(advised(e)))?;
     let reason = program.native_refusal().map(|r| format!(" (native mode: {r})")).unwrap_or_default();
     info!(
         "{}: driver {}, MTU {}, {} queue{}, XDP in {} mode{reason}, {} sectors a frame",
@@ -265,11 +264,11 @@ pub(super) fn instead_of_a_second(holders: &[(u32, String)]) -> String {
 /// Selects the XDP mode. A driver whose XDP supports only single-buffer frames cannot
 /// receive jumbo frames in native mode.
 fn mode(facts: &Facts, options: &Serve) -> Result<Mode, Failure> {
-    let several = plan::descriptors_per_frame(facts.mtu, options.rings.chunk_bytes) > 1;
+    let several = plan::descriptors_per_frame(facts.mtu) > 1;
     let lacking = several && facts.rx_sg == Some(false);
     match options.xdp_mode {
         config::XdpMode::Generic => Ok(Mode::Generic),
-        config::XdpMode::Native if lacking => Err(Failure::machine(
+        config::XdpMode::Native if lacking => Err(Failure::system(
             &facts.name,
             format!(
                 "the driver {} has no multi-fragment XDP, so no native mode at MTU {}: lower the MTU to 3500, or \
@@ -297,7 +296,7 @@ fn wanted(
     sockets: usize,
 ) -> Result<SocketConfig, Failure> {
     let mut wanted = plan::rings(options, facts, queue, sockets)?;
-    let segments = plan::descriptors_per_frame(facts.mtu, wanted.chunk_bytes);
+    let segments = plan::descriptors_per_frame(facts.mtu);
     let zero_copy = program.mode() == XdpMode::Native
         && facts.zero_copy != Some(false)
         && (segments <= 1 || facts.zero_copy_segments >= segments);

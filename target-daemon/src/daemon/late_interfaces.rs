@@ -27,22 +27,13 @@ struct Late {
     /// What it matches: a pattern, or its name.
     wanted: String,
     since: Instant,
-    state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    New,
-    Told,
-    /// Not Ethernet, so never meant.
-    Other,
+    told: bool,
 }
 
 impl LateInterfaces {
-    /// Looks for changes among the existing interfaces. Returns whether one that was logged
-    /// is gone.
-    pub fn look(&mut self, wanted: &[String], served: &[Interface]) -> bool {
-        let Ok(there) = link::all() else { return false };
+    /// Looks for changes among the existing interfaces.
+    pub fn look(&mut self, wanted: &[String], served: &[Interface]) {
+        let Ok(there) = link::all() else { return };
         // A served interface that was replaced under its name is logged by the control
         // thread.
         let is_ours = |index: u32, name: &str| {
@@ -53,63 +44,47 @@ impl LateInterfaces {
         };
         let late = there.into_iter().filter(|one| !is_ours(one.index, &one.name));
         let late = late.filter_map(|one| {
-            let fits = one.names().find_map(|name| fits(wanted, name))?.to_owned();
-            Some((one.index, fits, one.name))
+            let wanted = one.names().find_map(|name| fits(wanted, name))?.to_owned();
+            // What is not Ethernet was never meant.
+            let is_ethernet = Facts::read(&one.name).is_ok_and(|facts| !facts.loopback);
+            let late = Late { index: one.index, wanted, name: one.name, since: Instant::now(), told: false };
+            is_ethernet.then_some(late)
         });
-        self.update(late.collect(), Instant::now())
+        self.update(late.collect());
     }
 
-    /// `there`: the interfaces that match and are not served now, as index, what they
-    /// match, name.
-    fn update(&mut self, there: Vec<(u32, String, String)>, now: Instant) -> bool {
-        let is = |late: &Late, (index, _, name): &(u32, String, String)| {
-            late.index == *index && late.name == *name
-        };
-        let mut lost = false;
+    /// `there`: the interfaces that match and are not served now.
+    fn update(&mut self, there: Vec<Late>) {
+        let is = |late: &Late, one: &Late| late.index == one.index && late.name == one.name;
         self.late.retain(|late| {
             let stays = there.iter().any(|one| is(late, one));
-            if !stays && late.state == State::Told {
+            if !stays && late.told {
                 info!("{}, which was not served, is gone", late.name);
-                lost = true;
             }
             stays
         });
-        for one in there {
-            if !self.late.iter().any(|late| is(late, &one)) {
-                let (index, wanted, name) = one;
-                self.late.push(Late { index, name, wanted, since: now, state: State::New });
-            }
-        }
-        lost
+        let new = there.into_iter().filter(|one| !self.late.iter().any(|late| is(late, one)));
+        let new: Vec<Late> = new.collect();
+        self.late.extend(new);
     }
 
-    /// Logs those that have stayed. Returns whether there was one.
-    pub fn tell(&mut self) -> bool {
-        let now = Instant::now();
-        let mut told = false;
-        for late in self.late.iter_mut().filter(|late| late.is_due(now)) {
-            late.state = match Facts::read(&late.name) {
-                Ok(facts) if !facts.loopback => State::Told,
-                _ => State::Other,
-            };
-            if late.state == State::Told {
-                late.warn();
-                told = true;
-            }
+    /// Logs those that have stayed.
+    pub fn tell(&mut self) {
+        for late in self.late.iter_mut().filter(|late| late.is_due(Instant::now())) {
+            late.told = true;
+            late.warn();
         }
-        told
     }
 
     /// Those that were logged and still exist.
     pub fn names(&self) -> Vec<&str> {
-        let told = self.late.iter().filter(|late| late.state == State::Told);
-        told.map(|late| late.name.as_str()).collect()
+        self.late.iter().filter(|late| late.told).map(|late| late.name.as_str()).collect()
     }
 }
 
 impl Late {
     fn is_due(&self, now: Instant) -> bool {
-        self.state == State::New && now.saturating_duration_since(self.since) >= SETTLED
+        !self.told && now.saturating_duration_since(self.since) >= SETTLED
     }
 
     fn warn(&self) {
@@ -131,9 +106,7 @@ impl Late {
 /// The name or pattern that an interface of this name matches.
 fn fits<'a>(wanted: &'a [String], name: &str) -> Option<&'a str> {
     let fits = |one: &&String| {
-        one.as_str() == name
-            || one.contains(['*', '?', '['])
-                && glob::Pattern::new(one).is_ok_and(|pattern| pattern.matches(name))
+        one.as_str() == name || glob::Pattern::new(one).is_ok_and(|pattern| pattern.matches(name))
     };
     wanted.iter().find(fits).map(String::as_str)
 }
@@ -142,8 +115,12 @@ fn fits<'a>(wanted: &'a [String], name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn there(rows: &[(u32, &str)]) -> Vec<(u32, String, String)> {
-        rows.iter().map(|(index, name)| (*index, "xbl*".to_owned(), (*name).to_owned())).collect()
+    fn there(rows: &[(u32, &str)], since: Instant) -> Vec<Late> {
+        let late = |(index, name): &(u32, &str)| {
+            let (name, wanted) = ((*name).to_owned(), "xbl*".to_owned());
+            Late { index: *index, name, wanted, since, told: false }
+        };
+        rows.iter().map(late).collect()
     }
 
     fn due(late: &LateInterfaces, now: Instant) -> Vec<&str> {
@@ -164,9 +141,9 @@ mod tests {
     #[test]
     fn one_that_changes_its_name_starts_over() {
         let (mut late, start) = (LateInterfaces::default(), Instant::now());
-        late.update(there(&[(3, "xbl3"), (4, "xbl4")]), start);
+        late.update(there(&[(3, "xbl3"), (4, "xbl4")], start));
         assert!(due(&late, start + SETTLED / 2).is_empty());
-        late.update(there(&[(3, "xbl9"), (4, "xbl4")]), start + SETTLED / 2);
+        late.update(there(&[(3, "xbl9"), (4, "xbl4")], start + SETTLED / 2));
         assert_eq!(due(&late, start + SETTLED), ["xbl4"]);
         assert_eq!(due(&late, start + SETTLED * 2), ["xbl4", "xbl9"]);
     }
@@ -175,23 +152,21 @@ mod tests {
     fn each_is_logged_once_as_long_as_it_is_there() {
         let (mut late, start) = (LateInterfaces::default(), Instant::now());
         let later = start + SETTLED;
-        late.update(there(&[(3, "xbl3")]), start);
-        late.late[0].state = State::Told;
-        assert!(!late.update(there(&[(3, "xbl3")]), later));
+        late.update(there(&[(3, "xbl3")], start));
+        late.late[0].told = true;
+        late.update(there(&[(3, "xbl3")], later));
         assert!(due(&late, later + SETTLED).is_empty());
         assert_eq!(late.names(), ["xbl3"]);
-        assert!(late.update(Vec::new(), later));
+        late.update(Vec::new());
         assert!(late.names().is_empty());
-        assert!(!late.update(there(&[(7, "xbl3")]), later));
+        late.update(there(&[(7, "xbl3")], later));
         assert_eq!(due(&late, later + SETTLED), ["xbl3"]);
     }
 
     #[test]
     fn what_is_not_ethernet_is_never_logged() {
         let mut late = LateInterfaces::default();
-        late.update(vec![(1, "l*".to_owned(), "lo".to_owned())], Instant::now());
-        late.late[0].since -= SETTLED;
-        assert!(!late.tell());
-        assert!(!late.tell() && late.names().is_empty());
+        late.look(&["lo".to_owned()], &[]);
+        assert!(late.late.is_empty());
     }
 }

@@ -5,7 +5,7 @@
 //! start     interface, plan, exports, conflict_probe, sandbox   in the order of [`serve`]
 //! run       control ──► handlers, reload                        control requests, reloads
 //!              └──────► notify, sizes, watch, late_interfaces   what changes by itself
-//! state     worker_pool, registry, removed, closing             workers, exports, closed stores
+//! state     worker_pool, registry, removal                      workers, exports, closed stores
 //!           state_writer, quarantine                            what is saved, which data is protected
 //! commands  check, preflight                                    `xblade check`
 //! ```
@@ -13,7 +13,6 @@
 mod handlers;
 mod check;
 mod conflict_probe;
-mod closing;
 mod control;
 mod exports;
 mod failure;
@@ -21,7 +20,7 @@ mod preflight;
 mod interface;
 mod state_writer;
 mod notify;
-mod removed;
+mod removal;
 mod plan;
 mod quarantine;
 mod reload;
@@ -34,15 +33,16 @@ mod late_interfaces;
 mod watch;
 
 pub use check::{check, check_for};
+use failure::Context as _;
 pub use failure::Failure;
 pub use preflight::problems;
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::{Serve, ServiceOptions};
-use crate::control::{BindError, Listener, bind, channel, metrics, start};
-use crate::{link, logging, plant, privilege};
+use crate::control::{Listener, Snapshot, bind, channel, metrics, start, stats};
+use crate::{link, logging, plant, privilege, worker};
 
 /// Serves until a signal arrives, then drains and detaches.
 ///
@@ -62,18 +62,17 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         log::warn!("planted: {bug:?}");
     }
     prepare()?;
-    let manager = notify::Manager::find();
-    let signals = control::Signals::listen()?;
-    let events =
-        link::LinkEvents::open().map_err(|e| Failure::machine("cannot listen for link changes", e))?;
+    let mut notifier = notify::ServiceNotifier::find();
+    let mut signals = control::signals()?;
+    let events = link::LinkEvents::open().context("cannot listen for link changes")?;
     let mut interfaces = interface::look_up(options)?;
     for interface in &interfaces {
         plan::check(options, &interface.facts)?;
     }
     plan::cores(options)?;
     let socket = control_socket(&options.service)?;
-    let metrics = options.service.metrics.0.map(metrics::Listener::bind).transpose();
-    let metrics = metrics.map_err(|e| Failure::Machine(e.into()))?;
+    let metrics = options.service.metrics.0.map(metrics::bind).transpose();
+    let metrics = metrics.map_err(|e| Failure::machine(format!("{}. {}", e.what, e.remedy)))?;
     let (exports, refused) = exports::open(options, &interface::names_of(&interfaces))?;
     let mut options = options.clone();
     options.exports.retain(|export| !refused.iter().any(|refused| refused.wanted.address == export.address));
@@ -84,37 +83,41 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     }
     let lanes = interface::attach(&mut interfaces, options)?;
     sandbox::enter(options, config)?;
-    logging::start().map_err(|e| Failure::machine("cannot start a thread", e))?;
+    logging::start().context("cannot start a thread")?;
     let mut pool = worker_pool::WorkerPool::start(lanes, exports, &interfaces, options)?;
     pool.load_all_used();
-    for interface in 0..interfaces.len() {
-        pool.announce(interface, options);
-    }
-    let mut notifier =
-        notify::ServiceNotifier::new(manager, &pool, notify::status(options, &interfaces, &[]));
+    pool.announce_all(options, &options.exports);
+    notifier.remark(notify::status(options, &interfaces, &[]));
     notifier.follow(&pool);
-    let (sender, queue) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+    let (sender, queue) = channel().context("cannot make an eventfd")?;
     let server = socket.map(|socket| start(socket, sender.clone())).transpose();
-    let server = server.map_err(|e| Failure::machine("cannot serve the control socket", e))?;
-    let metrics = metrics.map(|listener| listener.start(sender.clone())).transpose();
-    let metrics = metrics.map_err(|e| Failure::machine("cannot give metrics", e))?;
+    let server = server.context("cannot serve the control socket")?;
+    let metrics = metrics.map(|listener| metrics::start(listener, sender.clone())).transpose();
+    let metrics = metrics.context("cannot give metrics")?;
     let mut served = control::Served {
-        pool: &mut pool,
-        interfaces: &mut interfaces,
-        options: &mut options.clone(),
-        refused,
-        awaited: Vec::new(),
+        sizes: sizes::Sizes::new(&pool, options),
+        pool,
+        interfaces,
+        options: options.clone(),
         config,
         since: Instant::now(),
+        refused,
+        awaited: Vec::new(),
+        notifier,
+        late: late_interfaces::LateInterfaces::default(),
+        too_long: too_long::TooLong::default(),
+        degraded: Vec::new(),
+        stuck: Vec::new(),
     };
-    let outcome = control::run(&mut served, &signals, &events, &queue, &mut notifier);
+    let outcome = control::run(&mut served, &mut signals, &events, &queue);
     // Waiting callers get an answer, and no further requests arrive.
     drop(queue);
     drop((server, metrics));
+    let control::Served { pool, interfaces, notifier, since, .. } = served;
     notifier.stopping();
     pool.tell_of_nameless();
-    let (report, left) = pool.stop(&interfaces);
-    logging::say(&report);
+    let (ended, left) = pool.stop();
+    logging::say(&last_report(since.elapsed(), &interfaces, ended));
     outcome?;
     let what = match left {
         worker_pool::Left { workers: 0, requests: 0 } => return Ok(()),
@@ -122,7 +125,16 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         // Their threads end with the process; the program was detached before.
         worker_pool::Left { workers, .. } => format!("{workers} worker(s) did not end"),
     };
-    Err(Failure::Run(format!("{what}: a store does not answer").into()))
+    Err(Failure::run(format!("{what}: a store does not answer")))
+}
+
+/// The counters of all workers at their end.
+fn last_report(up: Duration, interfaces: &[interface::Interface], ended: Vec<worker::Snapshot>) -> String {
+    let mut exports: Vec<_> = ended.iter().flat_map(|worker| &worker.exports).collect();
+    exports.sort_by_key(|export| export.address);
+    let exports = exports.into_iter().map(Into::into).collect();
+    let interfaces = interfaces.iter().map(interface::Interface::snapshot).collect();
+    stats(&Snapshot::new(up, interfaces, ended, exports))
 }
 
 /// Binds the control socket, if one is configured. Clients wait there until the daemon is
@@ -131,22 +143,16 @@ fn control_socket(service: &ServiceOptions) -> Result<Option<Listener>, Failure>
     let Some(path) = &service.control.0 else { return Ok(None) };
     // Absolute, because it is shown in the log and in the kernel's list of sockets.
     let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-    let listener = bind(&path, service.control_group.as_deref());
-    let sort = |error: BindError| match error.is_request() {
-        true => Failure::Request(error.into()),
-        false => Failure::Machine(error.into()),
-    };
-    let listener = listener.map_err(sort)?;
+    let listener = bind(&path, service.control_group.as_deref())?;
     log::info!("control socket {}", path.display());
     Ok(Some(listener))
 }
 
 /// Prepares the privileges and limits that everything else needs.
 fn prepare() -> Result<(), Failure> {
-    let missing =
-        link::missing_capabilities().map_err(|e| Failure::machine("cannot read own capabilities", e))?;
+    let missing = link::missing_capabilities().context("cannot read own capabilities")?;
     if !missing.is_empty() {
-        return Err(Failure::Privilege { missing });
+        return Err(Failure::machine(preflight::lacking(&missing)));
     }
     // Newer kernels account UMEM to memory cgroups and need no limit. If it cannot be
     // raised, opening the rings shows whether that matters.

@@ -4,6 +4,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::io::Error;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -16,64 +17,98 @@ use super::interface::{Interface, Presence};
 use super::worker_pool::WorkerPool;
 use crate::config::Serve;
 
-/// The connection to the service manager, if there is one.
+/// A worker without progress for this long is logged.
+const STILL: Duration = Duration::from_secs(10);
+
+/// Reports to the service manager, if there is one: readiness, reloads, status, and watchdog
+/// pings.
 ///
 /// Its socket is opened once, at the start, because later the process may not be allowed to
 /// open another one. A crate would open it for each message, so none is used.
 #[derive(Debug)]
-pub struct Manager {
+pub struct ServiceNotifier {
     socket: Option<UnixDatagram>,
-    /// It kills this process if there is no ping for this long.
+    /// The manager kills this process if there is no ping for this long.
     watchdog: Option<Duration>,
+    status: String,
+    /// Whether the last reload was accepted.
+    well: bool,
+    ready: bool,
+    /// The heartbeats of the workers at the last ping, and the time of that ping.
+    beats: Vec<u64>,
+    since: Instant,
+    told: bool,
 }
 
-impl Manager {
-    /// The one that started this process, according to the environment.
+impl ServiceNotifier {
+    /// The manager that started this process, according to the environment.
     pub fn find() -> Self {
-        let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Self::nobody() };
-        match connect(&name) {
-            Ok(socket) => Self { socket: Some(socket), watchdog: watchdog() },
-            Err(e) => {
-                warn!("the service manager's socket {} cannot be used: {e}", name.display());
-                Self::nobody()
-            }
+        let name = env::var_os("NOTIFY_SOCKET");
+        let socket = name.and_then(|name| {
+            let warn =
+                |e: &Error| warn!("the service manager's socket {} cannot be used: {e}", name.display());
+            connect(&name).inspect_err(warn).ok()
+        });
+        let watchdog = socket.as_ref().and_then(|_| watchdog());
+        Self::new(socket, watchdog)
+    }
+
+    fn new(socket: Option<UnixDatagram>, watchdog: Option<Duration>) -> Self {
+        let (status, beats, since) = (String::new(), Vec::new(), Instant::now());
+        Self { socket, watchdog, status, well: true, ready: false, beats, since, told: false }
+    }
+
+    /// Called once per pass of the control thread. Everything is ready when the first
+    /// announcement has been sent.
+    pub fn follow(&mut self, pool: &WorkerPool) {
+        if !self.ready && pool.has_settled() {
+            self.ready = true;
+            info!("ready: {}", self.status);
+            self.say_ready();
         }
+        self.watch(pool.heartbeats());
     }
 
-    fn nobody() -> Self {
-        Self { socket: None, watchdog: None }
-    }
-
-    /// Whether there is one.
-    pub fn is_there(&self) -> bool {
-        self.socket.is_some()
-    }
-
-    /// Reports that everything is served; `status` is the line in `systemctl status`.
-    pub fn ready(&self, status: &str) {
-        self.tell(&format!("READY=1\nSTATUS={status}"));
-    }
-
-    /// Changes the line in `systemctl status`.
-    fn status(&self, status: &str) {
-        self.tell(&format!("STATUS={status}"));
-    }
-
-    /// Reports a reload. [`Self::ready`] must follow, even if the reload is refused.
+    /// Reports a reload. [`Self::reloaded`] must follow.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reloading"));
     }
 
+    /// A reload has ended, successful or not: what is served now is ready.
+    pub fn reloaded(&mut self, status: String, well: bool) {
+        (self.status, self.well) = (status, well);
+        self.say_ready();
+    }
+
+    /// Updates the line in `systemctl status`, which is sent when everything is ready.
+    pub fn remark(&mut self, status: String) {
+        if status != self.status {
+            self.status = status;
+            if self.ready {
+                self.tell(&self.line());
+            }
+        }
+    }
+
+    fn say_ready(&self) {
+        self.tell(&format!("READY=1\n{}", self.line()));
+    }
+
+    fn line(&self) -> String {
+        let remark = if self.well { "" } else { "; the last reload was refused, see the log" };
+        format!("STATUS={}{remark}", self.status)
+    }
+
+    /// Whether a service manager restarts the process when it exits.
+    pub fn restarts(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// Reports that requests in flight are being finished before the process exits.
     pub fn stopping(&self) {
         self.tell("STOPPING=1\nSTATUS=finishing what is under way");
-    }
-
-    /// Pings the watchdog of the service manager.
-    fn ping(&self) {
-        self.tell("WATCHDOG=1");
     }
 
     fn tell(&self, what: &str) {
@@ -83,9 +118,33 @@ impl Manager {
             log::debug!("the service manager was not told {what:?}: {e}");
         }
     }
+
+    /// Pings the service manager if every worker has made progress since the last ping;
+    /// otherwise logs once which worker has not. Must be called a few times within the
+    /// watchdog timeout.
+    fn watch(&mut self, beats: Vec<u64>) {
+        let pairs = beats.iter().zip(&self.beats).enumerate();
+        let still: Vec<usize> =
+            pairs.filter(|(_, (now, then))| now == then).map(|(worker, _)| worker).collect();
+        if still.is_empty() {
+            (self.beats, self.since, self.told) = (beats, Instant::now(), false);
+            if self.watchdog.is_some() {
+                self.tell("WATCHDOG=1");
+            }
+        } else if !self.told && self.since.elapsed() > STILL {
+            self.told = true;
+            let limit = self.watchdog.map(|time| format!(", and xblade is restarted after {time:?}"));
+            let limit = limit.unwrap_or_default();
+            for worker in still {
+                warn!(
+                    "worker {worker} has not moved for 10 s: it is blocked in a store, and so are its exports{limit}"
+                );
+            }
+        }
+    }
 }
 
-fn connect(name: &OsStr) -> std::io::Result<UnixDatagram> {
+fn connect(name: &OsStr) -> Result<UnixDatagram, Error> {
     let address = match name.as_bytes().strip_prefix(b"@") {
         Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name)?,
         None => SocketAddr::from_pathname(name)?,
@@ -125,127 +184,14 @@ fn named(interface: &Interface) -> String {
     }
 }
 
-/// Reports to the service manager on behalf of the control thread: readiness, reloads,
-/// status, and watchdog pings.
-#[derive(Debug)]
-pub struct ServiceNotifier {
-    manager: Manager,
-    watchdog: Watchdog,
-    status: String,
-    /// Whether the last reload was accepted.
-    well: bool,
-    ready: bool,
-}
-
-impl ServiceNotifier {
-    /// `status` is sent when everything is ready.
-    pub fn new(manager: Manager, pool: &WorkerPool, status: String) -> Self {
-        Self { manager, watchdog: Watchdog::new(pool.heartbeats()), status, well: true, ready: false }
-    }
-
-    /// Called once per pass of the control thread. Everything is ready when the first
-    /// announcement has been sent.
-    pub fn follow(&mut self, pool: &WorkerPool) {
-        if !self.ready && pool.has_settled() {
-            self.ready = true;
-            info!("ready: {}", self.status);
-            self.manager.ready(&self.status);
-        }
-        self.watchdog.follow(&self.manager, pool.heartbeats());
-    }
-
-    /// A reload begins; [`Self::reloaded`] must follow.
-    pub fn reloading(&self) {
-        self.manager.reloading();
-    }
-
-    /// A reload has ended, successful or not: what is served now is ready.
-    pub fn reloaded(&mut self, status: String, well: bool) {
-        (self.status, self.well) = (status, well);
-        self.manager.ready(&self.line());
-    }
-
-    /// Updates the status while what is served stays the same.
-    pub fn remark(&mut self, status: String) {
-        self.status = status;
-        if self.ready {
-            self.manager.status(&self.line());
-        }
-    }
-
-    fn line(&self) -> String {
-        let remark = if self.well { "" } else { "; the last reload was refused, see the log" };
-        format!("{}{remark}", self.status)
-    }
-
-    /// Whether a service manager restarts the process when it exits.
-    pub fn restarts(&self) -> bool {
-        self.manager.is_there()
-    }
-
-    /// Reports that requests in flight are being finished before the process exits.
-    pub fn stopping(&self) {
-        self.manager.stopping();
-    }
-}
-
-/// A worker without progress for this long is logged.
-const STILL: Duration = Duration::from_secs(10);
-
-/// Detects workers that make no progress, by their heartbeat counters.
-#[derive(Debug)]
-pub struct Watchdog {
-    /// The counters at the last ping, and the time of that ping.
-    then: Vec<u64>,
-    since: Instant,
-    told: bool,
-}
-
-impl Watchdog {
-    /// Starts from these counters.
-    pub fn new(beats: Vec<u64>) -> Self {
-        Self { then: beats, since: Instant::now(), told: false }
-    }
-
-    /// Pings the service manager if every worker has made progress since the last ping;
-    /// otherwise logs once which worker has not. Must be called a few times within the
-    /// watchdog timeout.
-    pub fn follow(&mut self, manager: &Manager, beats: Vec<u64>) {
-        let still = self.still(&beats);
-        if still.is_empty() {
-            self.then = beats;
-            self.since = Instant::now();
-            self.told = false;
-            if manager.watchdog.is_some() {
-                manager.ping();
-            }
-        } else if !self.told && self.since.elapsed() > STILL {
-            self.told = true;
-            for worker in still {
-                let limit = manager.watchdog.map(|time| format!(", and xblade is restarted after {time:?}"));
-                warn!(
-                    "worker {worker} has not moved for 10 s: it is blocked in a store, and so are its exports{}",
-                    limit.unwrap_or_default()
-                );
-            }
-        }
-    }
-
-    /// The workers without progress.
-    fn still(&self, beats: &[u64]) -> Vec<usize> {
-        let pairs = beats.iter().zip(&self.then).enumerate();
-        pairs.filter(|(_, (now, then))| now == then).map(|(worker, _)| worker).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pair() -> (Manager, UnixDatagram) {
+    fn pair() -> (ServiceNotifier, UnixDatagram) {
         let (ours, theirs) = UnixDatagram::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
-        (Manager { socket: Some(ours), watchdog: Some(Duration::from_secs(1)) }, theirs)
+        (ServiceNotifier::new(Some(ours), Some(Duration::from_secs(1))), theirs)
     }
 
     fn heard(by: &UnixDatagram) -> Option<String> {
@@ -256,8 +202,8 @@ mod tests {
 
     #[test]
     fn the_watchdog_is_pinged_while_every_worker_moves() {
-        let (manager, ear) = pair();
-        let mut watchdog = Watchdog::new(vec![0, 0]);
+        let (mut notifier, ear) = pair();
+        notifier.beats = vec![0, 0];
         for (beats, fed) in [
             (vec![0, 0], false),
             (vec![1, 0], false),
@@ -266,23 +212,23 @@ mod tests {
             (vec![9, 2], false),
             (vec![10, 2], true),
         ] {
-            watchdog.follow(&manager, beats.clone());
+            notifier.watch(beats.clone());
             assert_eq!(heard(&ear).is_some(), fed, "{beats:?}");
         }
     }
 
     #[test]
     fn without_a_manager_nothing_is_sent() {
-        let manager = Manager::nobody();
-        manager.ready("x");
-        Watchdog::new(vec![0]).follow(&manager, vec![1]);
+        let mut notifier = ServiceNotifier::new(None, None);
+        notifier.reloaded("x".to_owned(), true);
+        notifier.watch(vec![1]);
     }
 
     #[test]
     fn a_reload_says_when_it_began() {
-        let (manager, ear) = pair();
+        let (notifier, ear) = pair();
         let before = clock_gettime(ClockId::Monotonic).tv_sec * 1_000_000;
-        manager.reloading();
+        notifier.reloading();
         let text = heard(&ear).unwrap();
         let micros = text.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
         let micros: i64 = micros.unwrap().parse().unwrap();

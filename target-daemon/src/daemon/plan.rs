@@ -12,6 +12,9 @@ use crate::wire::aoe::Address;
 /// bytes, the rest aligns the frame's sectors (`ring`).
 const HEADROOM: u32 = 476;
 
+/// Bytes in a chunk.
+const CHUNK_BYTES: u32 = 4096;
+
 /// Ethernet header and two VLAN tags, which the MTU does not include.
 const LINK_HEADER: u32 = 14 + 8;
 
@@ -20,8 +23,8 @@ const LINK_HEADER: u32 = 14 + 8;
 const RING_MAX: u32 = 1 << 14;
 
 /// The number of descriptors that a frame of this interface takes.
-pub fn descriptors_per_frame(mtu: u32, chunk_bytes: u32) -> u32 {
-    (mtu + LINK_HEADER).div_ceil(chunk_bytes.saturating_sub(HEADROOM).max(1))
+pub fn descriptors_per_frame(mtu: u32) -> u32 {
+    (mtu + LINK_HEADER).div_ceil(CHUNK_BYTES - HEADROOM)
 }
 
 /// Refuses impossible sizes before anything is opened, and logs small ones.
@@ -47,20 +50,18 @@ pub fn check(options: &Serve, facts: &Facts) -> Result<(), Failure> {
 /// each may hold as many as its rx ring has entries.
 pub fn rings(options: &Serve, facts: &Facts, queue: u32, sockets: usize) -> Result<SocketConfig, Failure> {
     let given = &options.rings;
-    config::chunk_bytes(given.chunk_bytes).map_err(impossible("--chunk-bytes", given.chunk_bytes))?;
-    let rx_ring = ring_size("--rx-ring", given.rx_ring, descriptors_needed(options, facts))?;
-    let tx_ring = ring_size("--tx-ring", given.tx_ring, rx_ring.into())?;
+    let rx_ring = ring_size(given.rx_ring, descriptors_needed(options, facts))?;
     Ok(SocketConfig {
         interface: facts.name.clone(),
         queue,
-        chunks: chunks(options, rx_ring * sockets as u32, tx_ring)?,
-        chunk_bytes: given.chunk_bytes,
+        chunks: chunks(given.huge_pages, rx_ring * (sockets as u32 + 1)),
+        chunk_bytes: CHUNK_BYTES,
         rx_ring,
-        tx_ring,
+        tx_ring: rx_ring,
         huge_pages: given.huge_pages,
         zero_copy: if options.zero_copy == AutoOff::Off { ZeroCopy::Off } else { ZeroCopy::Auto },
         multi_fragment: options.multi_fragment == AutoOff::Auto,
-        long_frames: descriptors_per_frame(facts.mtu, given.chunk_bytes) > 1,
+        long_frames: descriptors_per_frame(facts.mtu) > 1,
         busy_poll: given.busy_poll.map(|micros| BusyPoll { micros, budget: given.busy_poll_budget }),
     })
 }
@@ -117,15 +118,15 @@ fn check_spread(options: &Serve, (major, minor): (u32, u32)) -> Result<(), Failu
 }
 
 /// The worker of the export at this index: the one that it names, or else the next in turn.
-pub fn worker_of(export: Option<&config::Export>, at: usize, workers: usize) -> usize {
-    export.and_then(|export| export.worker).map_or(at % workers, usize::from)
+pub fn worker_of(export: &config::Export, at: usize, workers: usize) -> usize {
+    export.worker.map_or(at % workers, usize::from)
 }
 
 /// The owner of each export.
 pub fn owners(options: &Serve, workers: usize) -> Vec<Owned> {
     let owned = |(at, export): (usize, &config::Export)| {
         let Address { shelf, slot } = export.address;
-        Owned { shelf, slot, worker: worker_of(Some(export), at, workers) as u16 }
+        Owned { shelf, slot, worker: worker_of(export, at, workers) as u16 }
     };
     options.exports.iter().enumerate().map(owned).collect()
 }
@@ -143,32 +144,23 @@ pub fn umem_bytes(options: &Serve, facts: &Facts, workers: usize) -> Result<u64,
 /// The descriptors of all requests that the expected initiators may send at once.
 fn descriptors_needed(options: &Serve, facts: &Facts) -> u64 {
     let requests = u64::from(options.initiators) * u64::from(options.buffer_count);
-    requests * u64::from(descriptors_per_frame(facts.mtu, options.rings.chunk_bytes))
+    requests * u64::from(descriptors_per_frame(facts.mtu))
 }
 
-fn ring_size(name: &str, given: Option<u32>, needed: u64) -> Result<u32, Failure> {
+fn ring_size(given: Option<u32>, needed: u64) -> Result<u32, Failure> {
     match given {
         None => Ok((needed.clamp(64, RING_MAX.into()) as u32).next_power_of_two()),
-        Some(size) => config::ring(size).map_err(impossible(name, size)),
+        Some(size) => config::ring(size)
+            .map_err(|remedy| Failure::request(format!("--rx-ring {size} is not possible: {remedy}"))),
     }
 }
 
-/// An error for an impossible number, with the remedy.
-fn impossible(name: &str, number: u32) -> impl Fn(&'static str) -> Failure {
-    let what = format!("{name} {number} is not possible");
-    move |remedy| Failure::request(format!("{what}: {remedy}"))
-}
-
-/// The number of chunks for these numbers of received and sent descriptors.
-fn chunks(options: &Serve, received: u32, sent: u32) -> Result<u32, Failure> {
-    let given = &options.rings;
-    let wanted = given.umem_chunks.unwrap_or(2 * (received + sent));
-    // Memory on huge pages is allocated and freed in whole pages.
-    let step = if given.huge_pages { huge_page_bytes() / given.chunk_bytes } else { 1 };
-    let impossible = impossible("--umem-chunks", wanted);
-    config::umem_chunks(wanted, given.chunk_bytes).map_err(&impossible)?;
-    let chunks = wanted.checked_next_multiple_of(step).unwrap_or(u32::MAX);
-    config::umem_chunks(chunks, given.chunk_bytes).map_err(impossible)
+/// Twice the descriptors, for as many frames that are with the workers, as far as 4 GiB hold
+/// them. Memory on huge pages is allocated and freed in whole pages.
+fn chunks(huge_pages: bool, descriptors: u32) -> u32 {
+    let step = if huge_pages { huge_page_bytes() / CHUNK_BYTES } else { 1 };
+    let most = u32::MAX / CHUNK_BYTES / step * step;
+    (2 * descriptors).next_multiple_of(step).min(most)
 }
 
 /// The default huge page size: 2 MiB on most machines.
@@ -186,7 +178,7 @@ pub fn cores(options: &Serve) -> Result<Vec<CoreId>, Failure> {
     for wanted in &options.cores {
         let Some(core) = there.iter().find(|core| core.id == *wanted) else {
             let ids: Vec<String> = there.iter().map(|core| core.id.to_string()).collect();
-            return Err(Failure::machine(
+            return Err(Failure::system(
                 &format!("--cores {wanted}"),
                 format!("there is no such core for this process (there are {})", ids.join(", ")),
             ));
@@ -213,11 +205,18 @@ mod tests {
 
     #[test]
     fn jumbo_frames_take_several_descriptors() {
-        for (mtu, chunk, expected) in
-            [(1500, 4096, 1), (1500, 2048, 1), (4200, 4096, 2), (9000, 4096, 3), (9000, 2048, 6)]
-        {
-            assert_eq!(descriptors_per_frame(mtu, chunk), expected, "MTU {mtu}, chunk {chunk}");
+        for (mtu, expected) in [(1500, 1), (3598, 1), (3599, 2), (4200, 2), (9000, 3)] {
+            assert_eq!(descriptors_per_frame(mtu), expected, "MTU {mtu}");
         }
+    }
+
+    #[test]
+    fn memory_stays_below_4_gib() {
+        for (descriptors, expected) in [(128, 256), (1 << 19, (1 << 20) - 1), (64 << 16, (1 << 20) - 1)] {
+            assert_eq!(chunks(false, descriptors), expected, "{descriptors}");
+        }
+        let step = huge_page_bytes() / CHUNK_BYTES;
+        assert_eq!((chunks(true, 100) % step, chunks(true, 1 << 19) % step), (0, 0));
     }
 
     #[test]
@@ -249,10 +248,10 @@ mod tests {
     #[test]
     fn ring_sizes_are_powers_of_two_that_hold_what_is_needed() {
         for (needed, expected) in [(1, 64), (512, 512), (1536, 2048), (1 << 20, 1 << 14)] {
-            assert_eq!(ring_size("--rx-ring", None, needed).ok(), Some(expected));
+            assert_eq!(ring_size(None, needed).ok(), Some(expected));
         }
         for bad in [0, 63, 100, 1 << 17] {
-            assert!(ring_size("--rx-ring", Some(bad), 1).is_err(), "{bad}");
+            assert!(ring_size(Some(bad), 1).is_err(), "{bad}");
         }
     }
 }

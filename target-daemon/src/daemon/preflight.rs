@@ -22,10 +22,15 @@ pub fn problems(loaded: &Loaded) -> (Vec<Diagnostic>, Vec<String>) {
     let missing = link::missing_capabilities().map_err(|e| format!("cannot read own capabilities: {e}"));
     let everywhere = match missing {
         Ok(missing) if missing.is_empty() => None,
-        Ok(missing) => Some(Failure::Privilege { missing }.to_string()),
+        Ok(missing) => Some(lacking(&missing)),
         Err(text) => Some(text),
     };
     (faults, everywhere.into_iter().collect())
+}
+
+/// The error for missing capabilities.
+pub fn lacking(missing: &[&str]) -> String {
+    format!("this process lacks {}: run xblade as root (sudo xblade ...)", missing.join(", "))
 }
 
 fn fault(at: &Span, problem: Problem) -> Diagnostic {
@@ -50,7 +55,7 @@ fn files(loaded: &Loaded) -> Vec<Diagnostic> {
     let interfaces = interface::names(&loaded.serve.interfaces).unwrap_or_default();
     let one = |(export, at): (&crate::config::Export, &Span)| {
         if let Err(error) = export.store.examine() {
-            return Some(fault(at, Failure::Machine(Box::new(error)).problem()));
+            return Some(fault(at, Failure::machine(error).problem()));
         }
         let data = export.store.data().filter(|_| !export.force)?;
         let folder = loaded.serve.service.state.0.as_deref();
@@ -65,13 +70,10 @@ fn two_ways(loaded: &Loaded) -> Vec<Diagnostic> {
     let all: Vec<_> =
         exports.filter_map(|(export, at)| Some((export.address, export.store.expected()?, at))).collect();
     let first_of = |(later, (address, ours, at)): (usize, &(_, Expected, &Span))| {
-        let earlier = all.iter().take(later);
-        let (error, other) = earlier
-            .filter_map(|(_, theirs, other)| Some((ours.check_beside(theirs).err()?, other)))
-            .next()?;
-        let failure = exports::in_the_way(*address, &error, &loaded.serve);
-        let problem = failure.map_or_else(|| error.problem.clone(), |failure| failure.problem());
-        Some(fault(at, problem).with((*other).clone(), "first here"))
+        let beside = |(_, theirs, other): &(_, Expected, _)| Some((ours.check_beside(theirs).err()?, *other));
+        let (error, other) = all.iter().take(later).find_map(beside)?;
+        let problem = exports::in_the_way(*address, error, &loaded.serve).problem();
+        Some(fault(at, problem).with(other.clone(), "first here"))
     };
     all.iter().enumerate().filter_map(first_of).collect()
 }
@@ -84,8 +86,7 @@ fn metrics(loaded: &Loaded) -> Option<Diagnostic> {
     if running == Some(address) {
         return None;
     }
-    let error = metrics::Listener::bind(address).err()?;
-    Some(Diagnostic::value(at.clone(), error.what(), error.remedy()))
+    metrics::bind(address).err().map(|problem| fault(at, problem))
 }
 
 fn cores(loaded: &Loaded) -> Vec<Diagnostic> {

@@ -13,11 +13,11 @@ use std::path::Path;
 
 use log::warn;
 
+use super::failure::Failure;
 use super::registry::ExportEntry;
-use super::state_writer;
+use super::state_writer::{self, StateWriter};
 use super::worker_pool::WorkerPool;
 use crate::config::Export;
-use crate::control::ControlError;
 use crate::shelf::Belongs;
 use crate::store::{Data, Identity, IoError, Problem};
 use crate::wire::aoe::Address;
@@ -88,7 +88,7 @@ pub fn check_kept(
 impl WorkerPool {
     /// Loads the saved records of all exports.
     pub fn load_all_used(&mut self) {
-        let all = self.registry.entries().map(|entry| (entry.wanted.address, entry.source.data.clone()));
+        let all = self.registry.entries.iter().map(|(address, entry)| (*address, entry.source.data.clone()));
         for (address, data) in all.collect::<Vec<_>>() {
             // What cannot be read was logged, or forced.
             let _ = self.load_used(address, &data);
@@ -113,7 +113,7 @@ impl WorkerPool {
         }
         // For an export that refuses writes, only correct an existing record.
         let is_kept = used.data.identity.is_lasting() && (known.is_some() || !entry.settings.read_only);
-        if let Some(writer) = self.state_writer().filter(|_| is_kept) {
+        if let Some(writer) = self.state_writer.as_ref().filter(|_| is_kept) {
             writer.keep_used(used.clone());
         }
         self.registry.quarantine.used.insert(address, used);
@@ -135,7 +135,8 @@ impl WorkerPool {
         if self.registry.quarantine.used.contains_key(&address) {
             return Ok(());
         }
-        let mut kept = self.state_writer().map_or_else(|| Ok(Vec::new()), |writer| writer.used(address))?;
+        let mut kept =
+            self.state_writer.as_ref().map_or_else(|| Ok(Vec::new()), |writer| writer.used(address))?;
         let other = kept.iter().position(|used| !used.data.is_same(data)).unwrap_or(0);
         if other < kept.len() {
             self.registry.quarantine.used.insert(address, kept.swap_remove(other));
@@ -148,17 +149,13 @@ impl WorkerPool {
     /// # Errors
     ///
     /// The data differs: a message with the remedy.
-    pub fn refuse_other_data(
-        &mut self,
-        export: &Export,
-        data: &Data,
-        force: bool,
-    ) -> Result<(), ControlError> {
+    pub fn refuse_other_data(&mut self, export: &Export, data: &Data, force: bool) -> Result<(), Failure> {
         let address = export.address;
         if self.is_leaving(address) {
-            return Err(ControlError::Machine(format!(
+            let text = format!(
                 "{address} was removed, and requests to it are still under way: try again when its store has answered"
-            )));
+            );
+            return Err(Failure::machine(text));
         }
         let served = self.registry.get(address).map(|entry| entry.source.data.clone());
         if served.as_ref().is_some_and(|served| served.is_same(data)) {
@@ -167,11 +164,12 @@ impl WorkerPool {
         if served.is_some() && self.is_used(address) {
             self.note_use_of(address);
         }
-        let folder = self.state_folder().map(Path::to_owned);
         let loaded = self.load_used(address, data);
         let why = match (loaded, self.registry.quarantine.used.get(&address)) {
             (Err(why), _) => why,
-            (Ok(()), Some(used)) if !used.data.is_same(data) => other_data(used, address, folder.as_deref()),
+            (Ok(()), Some(used)) if !used.data.is_same(data) => {
+                other_data(used, address, self.state_writer.as_ref().map(StateWriter::folder))
+            }
             (Ok(()), _) => return Ok(()),
         };
         if force {
@@ -183,7 +181,7 @@ impl WorkerPool {
         } else {
             String::new()
         };
-        Err(ControlError::Request(format!("nothing was changed: {now}{why}")))
+        Err(Failure::request(format!("{now}{why}")))
     }
 
     /// Refuses to close a file that has no name any more: the data written by hosts exists
@@ -192,24 +190,25 @@ impl WorkerPool {
     /// # Errors
     ///
     /// The data would be lost: a message with the remedy.
-    pub fn refuse_nameless(&self, address: Address, force: bool) -> Result<(), ControlError> {
+    pub fn refuse_nameless(&self, address: Address, force: bool) -> Result<(), Failure> {
         let Some(entry) = self.registry.get(address) else { return Ok(()) };
         let looked = entry.source.file.as_ref().and_then(|file| self.watcher.look_now(address, file));
         let is_nameless = looked.unwrap_or(entry.replaced).is_some_and(|replaced| replaced.is_nameless);
         if !is_nameless || !entry.source.is_writable {
             return Ok(());
         }
-        let rescue = rescue(entry);
         if force {
             warn!(
                 "{address} is closed by force, though its file has no name any more: what hosts have written to it is gone"
             );
             return Ok(());
         }
-        Err(ControlError::Machine(format!(
-            "nothing was changed: the file of {address} has no name any more, and what hosts have written is lost when \
-             it is closed: {rescue}; or give --force"
-        )))
+        let text = format!(
+            "the file of {address} has no name any more, and what hosts have written is lost when it is closed: {}; or \
+             give --force",
+            rescue(entry)
+        );
+        Err(Failure::machine(text))
     }
 }
 

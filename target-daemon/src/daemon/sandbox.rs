@@ -34,7 +34,7 @@ pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failur
         state: service.state.0.clone(),
         socket: service.control.0.clone(),
     };
-    privilege::give_up(&reach).map_err(|e| Failure::Run(e.into()))?;
+    privilege::give_up(&reach).map_err(Failure::run)?;
     #[cfg(feature = "plant")]
     open_later();
     Ok(())

@@ -1,5 +1,6 @@
 //! Exports that grow or shrink while they are served.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use log::info;
@@ -11,7 +12,7 @@ use crate::wire::aoe::Address;
 
 /// The sizes last reported to the operator and the hosts.
 pub struct Sizes {
-    known: Vec<(Address, u64)>,
+    known: BTreeMap<Address, u64>,
     /// How often the stores are measured; `None`: only on request.
     period: Option<Duration>,
     looked: Instant,
@@ -22,7 +23,8 @@ pub struct Sizes {
 impl Sizes {
     /// Starts with the current sizes.
     pub fn new(pool: &WorkerPool, options: &Serve) -> Self {
-        let mut sizes = Self { known: pool.sizes(), period: None, looked: Instant::now(), is_due: false };
+        let (known, looked) = (pool.directory.sizes().collect(), Instant::now());
+        let mut sizes = Self { known, period: None, looked, is_due: false };
         sizes.set_period(options);
         sizes
     }
@@ -40,33 +42,27 @@ impl Sizes {
 
     /// Measures the stores when it is time, and reports changes since the last pass to the
     /// operator and the hosts.
-    pub fn follow(&mut self, pool: &WorkerPool, interfaces: usize, options: &Serve) {
+    pub fn follow(&mut self, pool: &WorkerPool, options: &Serve) {
         if self.is_due || self.period.is_some_and(|period| self.looked.elapsed() >= period) {
             self.is_due = !pool.measure();
             self.looked = Instant::now();
         }
-        let now = pool.sizes();
-        if now == self.known {
-            return;
-        }
-        let before = |address| self.known.iter().find(|(known, _)| *known == address).map(|(_, size)| *size);
-        let changes = now.iter().filter_map(|(address, now)| Some((*address, *now, before(*address)?)));
-        let changes: Vec<_> = changes.filter(|(_, now, before)| now != before).collect();
-        for (address, now, before) in &changes {
+        let now: BTreeMap<Address, u64> = pool.directory.sizes().collect();
+        let mut has_changed = false;
+        // Others have come or gone.
+        let both = now.iter().filter_map(|(address, now)| Some((address, *now, *self.known.get(address)?)));
+        for (address, now, before) in both.filter(|(_, now, before)| now != before) {
             info!(
                 "{address}: {} now, was {}: hosts learn of it at once if they do not use it, else by \
                  `aoe-revalidate e{address}`",
-                in_words(*now),
-                in_words(*before)
+                in_words(now),
+                in_words(before)
             );
+            has_changed = true;
         }
         self.known = now;
-        if changes.is_empty() {
-            // Exports have come or gone.
-            return;
-        }
-        for interface in 0..interfaces {
-            pool.announce(interface, options);
+        if has_changed {
+            pool.announce_all(options, &options.exports);
         }
     }
 }

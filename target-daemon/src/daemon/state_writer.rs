@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use log::{error, info};
 use twox_hash::XxHash3_64;
 
-use super::failure::{Failure, is_out_of_files};
+use super::failure::{Context, Failure, is_out_of_files};
 use crate::config;
 use crate::plant::{Bug, planted};
 use crate::privilege::{self, Role};
@@ -34,31 +34,45 @@ const WAITING_MAX: usize = 64;
 /// How long to wait before a failed write is retried.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The thread that writes states.
+/// The thread that writes states, and acknowledges them to the workers.
 pub struct StateWriter {
-    to: Sender<SaveRequest>,
-    from: Receiver<SaveRequest>,
-    used: (Sender<Belongs>, Receiver<Belongs>),
+    /// Dropping it ends the thread.
+    used: Option<Sender<Belongs>>,
     folder: PathBuf,
     /// The served interfaces: another xblade may serve the same address on other
     /// interfaces.
     interfaces: Vec<String>,
-    end: (Sender<()>, Receiver<()>),
     thread: Option<JoinHandle<()>>,
 }
 
-impl StateWriter {
-    /// A writer for this directory, which is created if it does not exist.
-    pub fn new(folder: &Path, interfaces: Vec<String>) -> Result<Self, Failure> {
-        make_folder(folder)?;
-        let (to, from) = bounded(WAITING_MAX);
-        let used = unbounded();
-        Ok(Self { to, from, used, folder: folder.to_owned(), interfaces, end: bounded(1), thread: None })
-    }
+/// The channel on which workers send their states.
+type Inbox = (Sender<SaveRequest>, Receiver<SaveRequest>);
 
-    /// The channel on which workers send their states.
-    pub fn inbox(&self) -> Sender<SaveRequest> {
-        self.to.clone()
+/// Creates it.
+pub fn inbox() -> Inbox {
+    bounded(WAITING_MAX)
+}
+
+impl StateWriter {
+    /// Starts the thread.
+    pub fn start(
+        folder: &Path,
+        interfaces: Vec<String>,
+        (inbox, states): Inbox,
+        workers: Vec<(Sender<WorkerCommand>, Waker)>,
+    ) -> Result<Self, Failure> {
+        let (to, used) = unbounded();
+        let (folder, names) = (folder.to_owned(), interfaces.clone());
+        let place = folder.clone();
+        let body = move || {
+            privilege::enter(Role::Helper);
+            run(&states, &used, &names, &place, &workers);
+            // Until here it was connected, even without a worker.
+            drop(inbox);
+        };
+        let thread = thread::Builder::new().name("state-writer".into()).spawn(body);
+        let thread = thread.context("cannot start a thread")?;
+        Ok(Self { used: Some(to), folder, interfaces, thread: Some(thread) })
     }
 
     /// The state directory.
@@ -77,30 +91,15 @@ impl StateWriter {
 
     /// Saves which data hosts use at an address.
     pub fn keep_used(&self, used: Belongs) {
-        // The channel is unbounded, and the receiver lives as long as `self`.
-        let _ = self.used.0.send(used);
-    }
-
-    /// Starts the thread, which writes states and acknowledges them to the workers.
-    pub fn start(&mut self, workers: Vec<(Sender<WorkerCommand>, Waker)>) -> Result<(), Failure> {
-        let (from, end, folder) = (self.from.clone(), self.end.1.clone(), self.folder.clone());
-        let (used, interfaces) = (self.used.1.clone(), self.interfaces.clone());
-        let body = move || {
-            privilege::enter(Role::Helper);
-            run(&from, (&used, &interfaces), &end, &folder, &workers);
-        };
-        let thread = thread::Builder::new().name("state-writer".into()).spawn(body);
-        self.thread = Some(thread.map_err(|e| Failure::machine("cannot start a thread", e))?);
-        Ok(())
+        // The channel is unbounded, and the thread ends only with `self`.
+        let _ = self.used.as_ref().map(|to| to.send(used));
     }
 
     /// Writes the states that still wait, and ends the thread.
     pub fn stop(&mut self) {
-        let _ = self.end.0.try_send(());
-        if let Some(thread) = self.thread.take() {
-            // The thread cannot panic.
-            let _ = thread.join();
-        }
+        self.used = None;
+        // The thread cannot panic.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
@@ -111,7 +110,7 @@ pub fn make_folder(folder: &Path) -> Result<(), Failure> {
             return failure;
         }
         let what = format!("{}: cannot make the folder for state", folder.display());
-        Failure::machine(&what, format!("{e}: give another one by --state, or none"))
+        Failure::system(&what, format!("{e}: give another one by --state, or none"))
     })
 }
 
@@ -131,9 +130,9 @@ fn no_folder(folder: &Path, error: &io::Error) -> Option<Failure> {
 }
 
 fn run(
-    from: &Receiver<SaveRequest>,
-    (used, interfaces): (&Receiver<Belongs>, &[String]),
-    end: &Receiver<()>,
+    states: &Receiver<SaveRequest>,
+    used: &Receiver<Belongs>,
+    interfaces: &[String],
     folder: &Path,
     workers: &[(Sender<WorkerCommand>, Waker)],
 ) {
@@ -141,58 +140,43 @@ fn run(
     let mut waiting: BTreeMap<String, SaveRequest> = BTreeMap::new();
     let mut unwritten: BTreeMap<Address, Belongs> = BTreeMap::new();
     let mut failing = false;
-    loop {
-        let ends = end.try_recv().is_ok();
+    let mut ends = false;
+    while !ends {
+        ends = loop {
+            match used.try_recv() {
+                Ok(used) => drop(unwritten.insert(used.address, used)),
+                Err(why) => break why == TryRecvError::Disconnected,
+            }
+        };
         let limit = if failing { AGAIN } else { Duration::from_millis(200) };
-        match if ends {
-            from.try_recv().map_err(|_| RecvTimeoutError::Timeout)
-        } else {
-            from.recv_timeout(limit)
-        } {
-            Ok(keep) => drop(waiting.insert(keep.key.clone(), keep)),
-            Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        waiting.extend(from.try_iter().map(|keep| (keep.key.clone(), keep)));
-        unwritten.extend(used.try_iter().map(|used| (used.address, used)));
-        let failed_before = failing;
-        failing = false;
-        unwritten.retain(|address, used| match keep_used(folder, interfaces, used) {
-            Ok(()) => false,
-            Err(e) => {
-                if !failed_before {
-                    error!(
-                        "{}: cannot keep which data hosts use at {address}: {e}: make room there, or repair the disk",
-                        folder.display()
-                    );
-                }
-                failing = true;
-                true
+        let first = states.recv_timeout(if ends { Duration::ZERO } else { limit });
+        waiting.extend(first.into_iter().chain(states.try_iter()).map(|keep| (keep.key.clone(), keep)));
+        let failed_before = std::mem::take(&mut failing);
+        let mut failed = |text: String| {
+            if !failed_before {
+                error!("{text}: make room there, or repair the disk");
             }
+            failing = true;
+        };
+        unwritten.retain(|address, used| {
+            let kept = keep_used(folder, interfaces, used);
+            kept.map_err(|e| {
+                failed(format!("{}: cannot keep which data hosts use at {address}: {e}", folder.display()));
+            })
+            .is_err()
         });
-        waiting.retain(|key, keep| match write(folder, key, &keep.saved) {
-            Ok(()) => {
-                tell(workers, keep);
-                false
-            }
-            Err(e) => {
-                if !failed_before {
-                    let folder = folder.display();
-                    error!(
-                        "{folder}/{}: cannot keep the state: {e}: hosts that set it get no answer until it can: \
-                         make room there, or repair the disk",
-                        key.split('\n').next().unwrap_or("")
-                    );
-                }
-                failing = true;
-                true
-            }
+        waiting.retain(|key, keep| {
+            let written = write(folder, key, &keep.saved);
+            let written = written.map_err(|e| {
+                let (folder, name) = (folder.display(), key.split('\n').next().unwrap_or(""));
+                failed(format!(
+                    "{folder}/{name}: cannot keep the state: {e}: hosts that set it get no answer until it can"
+                ));
+            });
+            written.map(|()| tell(workers, keep)).is_err()
         });
         if failed_before && !failing {
             info!("{}: states can be kept again", folder.display());
-        }
-        if ends {
-            return;
         }
     }
 }
@@ -300,7 +284,7 @@ fn find(of: &Belongs, wanted: &config::Export, folder: &Path) -> Result<Option<F
 fn unreadable(path: &Path, wanted: &config::Export, error: io::Error) -> Failure {
     if is_out_of_files(&error) {
         let what = format!("{}: cannot read the state of {}", path.display(), wanted.address);
-        return Failure::machine(&what, error);
+        return Failure::system(&what, error);
     }
     refused(path, wanted, &error)
 }
@@ -339,15 +323,12 @@ pub fn used_file(address: Address, interface: &str) -> String {
 }
 
 fn refused(path: &Path, wanted: &config::Export, why: &dyn std::fmt::Display) -> Failure {
-    Failure::Machine(
-        format!(
-            "{}: cannot read the state of {}: {why}: remove the file to serve it without config string, mask list and \
+    Failure::machine(format!(
+        "{}: cannot read the state of {}: {why}: remove the file to serve it without config string, mask list and \
              reservation",
-            path.display(),
-            wanted.address
-        )
-        .into(),
-    )
+        path.display(),
+        wanted.address
+    ))
 }
 
 /// What the state of an export belongs to.

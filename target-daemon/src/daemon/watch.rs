@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{info, warn};
 
-use super::failure::Failure;
+use super::failure::{Context, Failure};
 use super::quarantine::rescue;
 use super::registry::ExportEntry;
 use super::worker_pool::{PATIENCE, WorkerPool};
@@ -48,7 +48,7 @@ impl Watcher {
             }
         };
         let thread = thread::Builder::new().name("watcher".into()).spawn(body);
-        thread.map_err(|e| Failure::machine("cannot start a thread", e))?;
+        thread.context("cannot start a thread")?;
         Ok(Self { to, round: None, since: Instant::now() })
     }
 
@@ -87,48 +87,36 @@ impl WorkerPool {
         let registry = &self.registry;
         let files = || {
             // A store that does not answer would delay the checks of all others.
-            let well = registry.entries().filter(|entry| !stuck.contains(&entry.wanted.address));
+            let well = registry.entries.values().filter(|entry| !stuck.contains(&entry.wanted.address));
             let files = well.filter_map(|entry| Some((entry.wanted.address, entry.source.file.clone()?)));
             files.collect()
         };
-        for (address, replaced) in self.watcher.follow(files) {
-            if let Some(before) = self.registry.note_replaced(address, replaced)
-                && let Some(entry) = self.registry.get(address)
-            {
-                tell(entry, before);
+        for (address, now) in self.watcher.follow(files) {
+            let Some(entry) = self.registry.entries.get_mut(&address) else { continue };
+            let before = std::mem::replace(&mut entry.replaced, now);
+            match now {
+                _ if now == before => {}
+                None => info!("{address}: its path leads to its file again"),
+                Some(_) => warn!("{}", replaced(entry)),
             }
         }
     }
 
     /// One line for each path that no longer leads to its file.
     pub fn replaced(&self) -> Vec<String> {
-        self.registry.entries().filter(|entry| entry.replaced.is_some()).map(replaced).collect()
+        self.registry.entries.values().filter(|entry| entry.replaced.is_some()).map(replaced).collect()
     }
 
     /// Logs at exit which unnamed files are lost with the process.
     pub fn tell_of_nameless(&self) {
-        for entry in self.registry.entries().filter(|entry| entry.source.is_writable) {
-            if entry
-                .source
-                .file
-                .as_ref()
-                .and_then(OpenFile::look)
-                .is_some_and(|replaced| replaced.is_nameless)
-            {
+        for (address, entry) in &self.registry.entries {
+            let file = entry.source.file.as_ref().filter(|_| entry.source.is_writable);
+            if file.and_then(OpenFile::look).is_some_and(|replaced| replaced.is_nameless) {
                 warn!(
-                    "{}: its file has no name any more, and what hosts have written to it is gone with this process",
-                    entry.wanted.address
+                    "{address}: its file has no name any more, and what hosts have written to it is gone with this process"
                 );
             }
         }
-    }
-}
-
-fn tell(entry: &ExportEntry, before: Option<Replaced>) {
-    match entry.replaced {
-        None if before.is_some() => info!("{}: its path leads to its file again", entry.wanted.address),
-        None => {}
-        Some(_) => warn!("{}", replaced(entry)),
     }
 }
 

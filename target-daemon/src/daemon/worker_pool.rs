@@ -1,26 +1,26 @@
 //! The worker threads, the assignment of lanes and exports to them, and requests to all of
 //! them.
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use core_affinity::CoreId;
 use crossbeam_channel::{Sender, bounded};
 use log::{info, warn};
 
 use super::exports::Opened;
-use super::failure::Failure;
+use super::failure::{Context, Failure};
 use super::interface::{Interface, PlacedLane, names_of};
 use super::plan;
 use super::registry::{ExportEntry, ExportRegistry};
-use super::state_writer::StateWriter;
+use super::state_writer::{self, StateWriter};
 use super::watch::Watcher;
 use crate::config::{self, Idle, Serve};
-use crate::control;
 use crate::link::Owned;
-use crate::observe::Latency;
 use crate::privilege::{self, Role};
+use crate::ring::XskRings;
 use crate::shelf::Shelf;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
@@ -51,7 +51,7 @@ pub struct WorkerPool {
     pub(super) registry: ExportRegistry,
     /// The most requests in flight for each export.
     pub(super) in_flight: u16,
-    state_writer: Option<StateWriter>,
+    pub(super) state_writer: Option<StateWriter>,
     pub(super) watcher: Watcher,
 }
 
@@ -83,60 +83,48 @@ impl WorkerPool {
         let shared: Arc<[SharedLane]> = lanes.iter().map(|lane| share(lane, interfaces)).collect();
         let (shelves, directory, registry) = distribute(exports, workers, options)?;
         let mut groups: Vec<Vec<(u16, _)>> = (0..workers).map(|_| Vec::new()).collect();
-        for (id, lane) in lanes.into_iter().enumerate() {
-            if let Some(group) = groups.get_mut(lane.worker) {
-                group.push((id as u16, lane.lane));
+        let mut chunks = vec![0; workers];
+        for (id, PlacedLane { lane, worker, .. }) in (0..).zip(lanes) {
+            if let (Some(group), Some(chunks)) = (groups.get_mut(worker), chunks.get_mut(worker)) {
+                *chunks += lane.umem().chunks() as usize;
+                group.push((id, lane));
             }
         }
-        let chunks: Vec<usize> = groups
-            .iter()
-            .map(|group| group.iter().map(|(_, lane)| lane.umem().chunks() as usize).sum())
-            .collect();
-        let exchange =
-            WorkerChannels::connect(&chunks).map_err(|e| Failure::machine("cannot make an eventfd", e))?;
-        let writer = options.service.state.0.as_deref();
-        let writer = writer.map(|folder| StateWriter::new(folder, names_of(interfaces)));
+        let channels = WorkerChannels::connect(&chunks).context("cannot make an eventfd")?;
+        let folder = options.service.state.0.as_deref();
+        let inbox = state_writer::inbox();
         let mut pool = Self {
             workers: Vec::new(),
             lanes: Arc::clone(&shared),
             directory: Arc::clone(&directory),
             registry,
             in_flight: plan::in_flight(options),
-            state_writer: writer.transpose()?,
+            state_writer: None,
             watcher: Watcher::start()?,
         };
-        let seats = groups.into_iter().zip(shelves).zip(exchange).enumerate();
-        for (index, ((lanes, shelf), (exchange, waker))) in seats {
-            let parts = WorkerConfig {
+        let parts = groups.into_iter().zip(shelves).zip(channels).enumerate();
+        for (index, ((lanes, shelf), (channels, waker))) in parts {
+            let mut worker = Worker::new(WorkerConfig {
                 index: index as u16,
                 lanes,
                 shared: Arc::clone(&shared),
                 shelf,
                 directory: Arc::clone(&directory),
-                channels: exchange,
+                channels,
                 buffer_count: options.buffer_count,
                 in_flight: pool.in_flight,
-            };
-            let mut worker = Worker::new(parts);
-            if let Some(writer) = &pool.state_writer {
-                worker.set_state_writer(writer.inbox());
+            });
+            if folder.is_some() {
+                worker.set_state_writer(inbox.0.clone());
             }
             pool.workers.push(WorkerHandle::start(worker, waker, index, cores.get(index).copied(), options)?);
         }
-        let inboxes = pool.workers.iter().map(|worker| (worker.orders.clone(), worker.waker.clone()));
-        let inboxes = inboxes.collect();
-        pool.state_writer.as_mut().map_or(Ok(()), |writer| writer.start(inboxes))?;
+        if let Some(folder) = folder {
+            let workers = pool.workers.iter().map(|worker| (worker.orders.clone(), worker.waker.clone()));
+            let writer = StateWriter::start(folder, names_of(interfaces), inbox, workers.collect())?;
+            pool.state_writer = Some(writer);
+        }
         Ok(pool)
-    }
-
-    /// The writer of the state files, if there is one.
-    pub(super) fn state_writer(&self) -> Option<&StateWriter> {
-        self.state_writer.as_ref()
-    }
-
-    /// The state directory.
-    pub(super) fn state_folder(&self) -> Option<&Path> {
-        self.state_writer.as_ref().map(StateWriter::folder)
     }
 
     /// The owner of each export.
@@ -146,24 +134,23 @@ impl WorkerPool {
             .collect()
     }
 
-    /// Announces to the hosts on an interface the exports that they may use.
-    pub fn announce(&self, interface: usize, options: &Serve) {
-        self.announce_some(interface, options, &options.exports);
-    }
-
-    /// Announces only these exports.
-    pub fn announce_some(&self, interface: usize, options: &Serve, exports: &[config::Export]) {
+    /// Announces these exports to the hosts on an interface that may use them.
+    pub fn announce(&self, interface: usize, options: &Serve, exports: &[config::Export]) {
         let audience = exports.iter().flat_map(|export| {
             let allowed = options.allowed(export);
             let to = if allowed.is_empty() { &[Mac::BROADCAST][..] } else { allowed };
             to.iter().map(|to| (export.address, *to))
         });
-        let audience: Vec<(Address, Mac)> = audience.collect();
         let first = self.lanes.iter().find(|lane| lane.interface == interface);
-        let worker = first.and_then(|lane| self.workers.get(usize::from(lane.worker)));
-        if let Some(worker) = worker {
-            worker.order(WorkerCommand::Announce { interface, audience });
+        if let Some(worker) = first.and_then(|lane| self.workers.get(usize::from(lane.worker))) {
+            worker.order(WorkerCommand::Announce { interface, audience: audience.collect() });
         }
+    }
+
+    /// Announces these exports on all interfaces.
+    pub fn announce_all(&self, options: &Serve, exports: &[config::Export]) {
+        let interfaces: BTreeSet<usize> = self.lanes.iter().map(|lane| lane.interface).collect();
+        interfaces.into_iter().for_each(|interface| self.announce(interface, options, exports));
     }
 
     /// Applies a new MAC address or MTU of an interface.
@@ -187,11 +174,6 @@ impl WorkerPool {
     pub fn measure(&self) -> bool {
         let idle = self.workers.iter().filter(|worker| worker.orders.is_empty());
         idle.inspect(|worker| worker.order(WorkerCommand::Measure)).count() == self.workers.len()
-    }
-
-    /// The last known size of every export in sectors.
-    pub fn sizes(&self) -> Vec<(Address, u64)> {
-        self.directory.sizes().collect()
     }
 
     /// Exports that refuse writes after an error.
@@ -240,30 +222,25 @@ impl WorkerPool {
         }
     }
 
-    /// A report of the counters of all workers.
-    pub fn report(&self, interfaces: &[Interface]) -> String {
-        report(self.snapshots(WithExports::Yes), interfaces, self.registry.past.service())
-    }
-
-    /// Drains and ends all workers. Returns their last report, and what a store that does
+    /// Drains and ends all workers. Returns their last snapshots, and what a store that does
     /// not answer has left unfinished.
-    pub fn stop(mut self, interfaces: &[Interface]) -> (String, Left) {
+    pub fn stop(mut self) -> (Vec<Snapshot>, Left) {
         for worker in &self.workers {
             worker.order(WorkerCommand::Drain);
         }
         let deadline = Instant::now() + DRAIN_LIMIT;
         // In two passes, because a worker that is idle now may still get a request from
         // another one.
-        let mut quiet = 0;
-        while quiet < 2 && Instant::now() < deadline {
+        let drained = || {
             let snapshots = self.snapshots(WithExports::No);
-            let drained = snapshots.len() == self.workers.len() && snapshots.iter().all(|s| s.drained);
-            quiet = if drained { quiet + 1 } else { 0 };
-            if !drained {
-                thread::sleep(DRAIN_ROUND);
-            }
+            snapshots.len() == self.workers.len() && snapshots.iter().all(|worker| worker.drained)
+        };
+        let mut is_quiet = drained() && drained();
+        while !is_quiet && Instant::now() < deadline {
+            thread::sleep(DRAIN_ROUND);
+            is_quiet = drained() && drained();
         }
-        if quiet < 2 {
+        if !is_quiet {
             warn!(
                 "some requests were not finished within {DRAIN_LIMIT:?}: their initiators will resend them"
             );
@@ -282,8 +259,7 @@ impl WorkerPool {
             warn!("{address}: {count} request(s) not finished: their initiators will resend them");
             left.requests += count;
         }
-        self.registry.close();
-        (report(ended, interfaces, self.registry.past.service()), left)
+        (ended, left)
     }
 
     /// Ends the workers and returns their last snapshots. A worker that is stuck in a store
@@ -317,10 +293,10 @@ impl WorkerPool {
 
 impl WorkerHandle {
     fn start(
-        worker: Worker<crate::ring::XskRings>,
+        worker: Worker<XskRings>,
         waker: Waker,
         index: usize,
-        core: Option<core_affinity::CoreId>,
+        core: Option<CoreId>,
         options: &Serve,
     ) -> Result<Self, Failure> {
         let (orders, inbox) = bounded(16);
@@ -328,7 +304,7 @@ impl WorkerHandle {
             Idle::Adaptive => IdlePolicy::Adaptive { spin: SPIN },
             Idle::Spin => IdlePolicy::Spin,
         };
-        let waiter = worker.waiter(&waker).map_err(|e| Failure::machine("cannot wait for the lanes", e))?;
+        let waiter = worker.waiter(&waker).context("cannot wait for the lanes")?;
         let body = move || {
             if let Some(core) = core {
                 if core_affinity::set_for_current(core) {
@@ -343,7 +319,7 @@ impl WorkerHandle {
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(body)
-            .map_err(|e| Failure::machine("cannot start a thread", e))?;
+            .context("cannot start a thread")?;
         Ok(Self { orders, waker, thread: Some(thread) })
     }
 
@@ -383,44 +359,32 @@ fn share(placed: &PlacedLane, interfaces: &[Interface]) -> SharedLane {
 /// Gives each export to the worker that it names, or to the next one in turn, and records
 /// the owners.
 fn distribute(
-    exports: Vec<Opened>,
+    mut exports: Vec<Opened>,
     workers: usize,
     options: &Serve,
 ) -> Result<(Vec<Shelf>, Arc<Directory>, ExportRegistry), Failure> {
     let mut shelves: Vec<Shelf> = (0..workers).map(|_| Shelf::default()).collect();
-    let mut ways = Vec::new();
-    for (at, Opened { export, info, source }) in exports.into_iter().enumerate() {
-        let address = export.state.settings.address;
-        ways.push((address, (info, source)));
-        let wanted = options.exports.iter().find(|wanted| wanted.address == address);
-        let worker = plan::worker_of(wanted, at, workers);
+    let mut registry = ExportRegistry::default();
+    let in_turn = options.exports.iter().enumerate().map(|(at, wanted)| (wanted.address, (at, wanted)));
+    let in_turn: BTreeMap<Address, (usize, &config::Export)> = in_turn.collect();
+    // A shelf is sorted by address as well, and its order gives the indices.
+    exports.sort_by_key(|opened| opened.export.state.settings.address);
+    for Opened { export, info, source } in exports {
+        let settings = export.state.settings.clone();
+        let address = settings.address;
+        let Some((at, wanted)) = in_turn.get(&address) else { continue };
+        let worker = plan::worker_of(wanted, *at, workers);
         let shelf = shelves.get_mut(worker).ok_or_else(|| plan::no_such_worker(address, worker, workers))?;
+        let owner = Owner { worker: worker as u16, export: shelf.len() as u16 };
         shelf.insert(export).map_err(Failure::request)?;
+        let wanted = (*wanted).clone();
+        let entry = ExportEntry { wanted, owner, info, source, replaced: None, settings };
+        registry.entries.insert(address, entry);
     }
-    let mut registry = ExportRegistry::new(workers);
-    let mut rows = Vec::new();
-    for (worker, shelf) in shelves.iter().enumerate() {
-        for (index, export) in shelf.iter().enumerate() {
-            let owner = Owner { worker: worker as u16, export: index as u16 };
-            let settings = &export.state.settings;
-            rows.push((settings.address, owner));
-            let wanted = options.exports.iter().find(|wanted| wanted.address == settings.address);
-            let info = ways.iter().find(|(address, _)| *address == settings.address);
-            if let (Some(wanted), Some((_, (info, source)))) = (wanted, info) {
-                registry.enter(ExportEntry::new(wanted, owner, *info, source.clone(), settings.clone()));
-            }
-        }
-    }
-    let directory = Directory::new(rows);
+    let rows = registry.entries.iter().map(|(address, entry)| (*address, entry.owner));
+    let directory = Directory::new(rows.collect());
     for export in shelves.iter().flat_map(Shelf::iter) {
         directory.note_size(export.state.settings.address, export.state.geometry.sectors);
     }
     Ok((shelves, Arc::new(directory), registry))
-}
-
-/// `past`: service times of removed exports, whose requests the workers still count.
-fn report(snapshots: Vec<Snapshot>, interfaces: &[Interface], past: Option<&Latency>) -> String {
-    let interfaces = interfaces.iter().map(Interface::snapshot).collect();
-    let exports = snapshots.iter().flat_map(|snapshot| &snapshot.exports).map(Into::into).collect();
-    control::report(&control::Snapshot::new(Duration::ZERO, interfaces, snapshots, exports), past)
 }

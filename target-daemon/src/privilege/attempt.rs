@@ -9,19 +9,16 @@ pub(super) fn as_asked(_: Role) {}
 /// and logs the result.
 #[cfg(feature = "plant")]
 pub(super) fn as_asked(role: Role) {
-    let asked = std::env::var("XBLADE_ATTEMPT").unwrap_or_default();
-    let Some((whose, what)) = asked.split_once(':') else { return };
-    let told = |role: Role| {
-        let outcome = attempts::run(what);
-        log::warn!(
-            "attempt {asked} by {role:?}: {}",
-            outcome.map_or_else(|e| e.to_string(), |()| "done".into())
-        );
-    };
-    match (role, whose) {
-        (Role::Control, "control") | (Role::Worker, "worker") | (Role::Helper, "helper") => told(role),
+    let asked = attempts::variable("");
+    match (role, asked.split_once(':')) {
+        (Role::Control, Some(("control", what)))
+        | (Role::Worker, Some(("worker", what)))
+        | (Role::Helper, Some(("helper", what))) => {
+            let outcome = attempts::run(what).map_or_else(|e| e.to_string(), |()| "done".into());
+            log::warn!("attempt {asked} by {role:?}: {outcome}");
+        }
         // There may be no such thread yet.
-        (Role::Control, "helper") => std::thread::scope(|scope| {
+        (Role::Control, Some(("helper", _))) => std::thread::scope(|scope| {
             scope.spawn(|| super::enter(Role::Helper));
         }),
         _ => {}
@@ -30,53 +27,39 @@ pub(super) fn as_asked(role: Role) {
 
 #[cfg(feature = "plant")]
 mod attempts {
+    use std::ffi::CString;
     use std::io;
 
-    /// Performs an attempt, by its name in the tests.
+    pub(super) fn variable(name: &str) -> String {
+        std::env::var(format!("XBLADE_ATTEMPT{name}")).unwrap_or_default()
+    }
+
     pub(super) fn run(what: &str) -> io::Result<()> {
-        let path = std::env::var("XBLADE_ATTEMPT_PATH").unwrap_or_default();
+        let path = variable("_PATH");
         match what {
-            "open" => std::fs::File::open(path).map(drop),
-            "write" => std::fs::OpenOptions::new().write(true).open(path).map(drop),
-            "remove" => std::fs::remove_file(path),
-            "create" => std::fs::File::create(path).map(drop),
             "may_open" => crate::privilege::may_open(path.as_ref()).map_err(io::Error::other),
             "thread" => std::thread::Builder::new().spawn(|| {}).map(drop),
-            // A port without a listener: if allowed, the peer would refuse it.
-            "udp" => std::net::UdpSocket::bind("127.0.0.1:0").map(drop),
-            _ => call(what),
+            _ => call(&CString::new(path)?),
         }
     }
 
-    fn call(what: &str) -> io::Result<()> {
-        let none = std::ptr::null::<u8>();
-        let mut parameters = [0_u8; 120];
-        let parameters = parameters.as_mut_ptr();
-        // SAFETY: for each call the arguments are numbers, null, a string that ends with a
-        // zero, or memory of the size that the call fills. A child made by `fork` exits at
-        // once.
+    /// Makes the system call of `XBLADE_ATTEMPT_CALL`: its number and arguments, each a number,
+    /// or `path` or `memory` for an address.
+    fn call(path: &std::ffi::CStr) -> io::Result<()> {
+        let mut memory = [0_u8; 128];
+        let asked = variable("_CALL");
+        let mut words = asked.split(' ').map(|word| match word {
+            "path" => path.as_ptr() as i64,
+            "memory" => memory.as_mut_ptr() as i64,
+            number => number.parse().unwrap_or(0),
+        });
+        let [number, a, b, c, d, e, f] = std::array::from_fn(|_| words.next().unwrap_or(0));
+        // SAFETY: the tests give calls whose arguments are numbers, null, a string that ends
+        // with a zero, or memory of the size that the call fills. A child exits at once.
         let result = unsafe {
-            match what {
-                "packet" => libc::syscall(libc::SYS_socket, libc::AF_PACKET, libc::SOCK_RAW, 0),
-                "unix" => libc::syscall(libc::SYS_socket, libc::AF_UNIX, libc::SOCK_DGRAM, 0),
-                "exec" => libc::syscall(libc::SYS_execve, c"/bin/true".as_ptr(), none, none),
-                "ptrace" => libc::syscall(libc::SYS_ptrace, libc::PTRACE_TRACEME, 0, none, none),
-                "mount" => libc::syscall(libc::SYS_mount, none, c"/".as_ptr(), none, libc::MS_REC, none),
-                "unshare" => libc::syscall(libc::SYS_unshare, libc::CLONE_NEWUSER),
-                "module" => libc::syscall(libc::SYS_finit_module, -1, c"".as_ptr(), 0),
-                "ring" => libc::syscall(libc::SYS_io_uring_setup, 8, parameters),
-                "bpf" => libc::syscall(libc::SYS_bpf, 5, parameters, 8),
-                "kill" => libc::syscall(libc::SYS_kill, libc::getppid(), 0),
-                "executable" => {
-                    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-                    let way = libc::PROT_READ | libc::PROT_EXEC;
-                    libc::syscall(libc::SYS_mmap, none, 4096, way, flags, -1, 0)
-                }
-                "fork" => match libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) {
-                    0 => libc::_exit(0),
-                    other => other,
-                },
-                _ => return Err(io::ErrorKind::Unsupported.into()),
+            match libc::syscall(number, a, b, c, d, e, f) {
+                0 if number == libc::SYS_clone => libc::_exit(0),
+                result => result,
             }
         };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

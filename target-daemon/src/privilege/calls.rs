@@ -2,15 +2,16 @@
 
 use libc::*;
 
-/// A system call, and its condition.
-pub(super) type Call = (i64, Only);
+/// The calls of a kind of thread.
+pub(super) struct Calls {
+    pub(super) always: &'static [i64],
+    pub(super) conditional: &'static [(i64, Only)],
+}
 
 /// The condition of a call. Arguments are counted from 0, and their lower 32 bits are
 /// compared.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Only {
-    /// Always allowed.
-    Always,
     /// If an argument is one of these.
     OneOf(u8, &'static [u64]),
     /// If an argument has none of these bits.
@@ -21,7 +22,7 @@ pub(super) enum Only {
     OnOurselves(u8),
 }
 
-use Only::{Always, OnOurselves, OneOf, With, Without};
+use Only::{OnOurselves, OneOf, With, Without};
 
 /// The `ioctl` requests of stores, logging and std.
 const IOCTLS: &[u64] = &[
@@ -56,148 +57,138 @@ const MAPS: &[u64] = &[1, 2, 3, 4, 15];
 
 /// Calls of every thread: I/O and waiting on open descriptors, memory, time, and its own
 /// exit.
-pub(super) const EVERY: &[Call] = &[
-    (SYS_read, Always),
-    (SYS_write, Always),
-    (SYS_readv, Always),
-    (SYS_writev, Always),
-    (SYS_pread64, Always),
-    (SYS_pwrite64, Always),
-    (SYS_preadv, Always),
-    (SYS_pwritev, Always),
-    (SYS_preadv2, Always),
-    (SYS_pwritev2, Always),
-    (SYS_lseek, Always),
-    (SYS_fsync, Always),
-    (SYS_fdatasync, Always),
-    (SYS_sync_file_range, Always),
-    (SYS_fallocate, Always),
-    (SYS_fstat, Always),
-    (SYS_newfstatat, Always),
-    (SYS_statx, Always),
-    (SYS_fstatfs, Always),
-    (SYS_close, Always),
-    (SYS_fcntl, Always),
-    (SYS_ioctl, OneOf(1, IOCTLS)),
-    (SYS_ppoll, Always),
-    (SYS_epoll_create1, Always),
-    (SYS_epoll_ctl, Always),
-    (SYS_epoll_pwait, Always),
-    (SYS_epoll_pwait2, Always),
-    (SYS_eventfd2, Always),
-    (SYS_sendto, Always),
-    (SYS_sendmsg, Always),
-    (SYS_recvfrom, Always),
-    (SYS_recvmsg, Always),
-    (SYS_getsockopt, Always),
-    (SYS_futex, Always),
-    (SYS_mmap, Without(2, PROT_EXEC as u64)),
-    (SYS_mprotect, Without(2, PROT_EXEC as u64)),
-    (SYS_munmap, Always),
-    (SYS_mremap, Always),
-    (SYS_madvise, Always),
-    (SYS_msync, Always),
-    (SYS_brk, Always),
-    (SYS_getrandom, Always),
-    (SYS_clock_gettime, Always),
-    (SYS_clock_nanosleep, Always),
-    (SYS_nanosleep, Always),
-    (SYS_restart_syscall, Always),
-    (SYS_sched_yield, Always),
-    (SYS_sched_getaffinity, Always),
-    // The thread itself.
-    (SYS_sched_setaffinity, OneOf(0, &[0])),
-    (SYS_getcpu, Always),
-    (SYS_membarrier, Always),
-    (SYS_getpid, Always),
-    (SYS_gettid, Always),
-    (SYS_getuid, Always),
-    (SYS_geteuid, Always),
-    (SYS_uname, Always),
-    (SYS_prctl, OneOf(0, &[PR_SET_NAME as u64, PR_GET_NAME as u64, PR_SET_VMA as u64])),
-    (SYS_rt_sigaction, Always),
-    (SYS_rt_sigprocmask, Always),
-    (SYS_rt_sigreturn, Always),
-    (SYS_sigaltstack, Always),
-    (SYS_set_robust_list, Always),
-    (SYS_rseq, Always),
-    // `abort` sends the signal to its own process.
-    (SYS_tgkill, OnOurselves(0)),
-    (SYS_exit, Always),
-    (SYS_exit_group, Always),
-    #[cfg(target_arch = "x86_64")]
-    (SYS_poll, Always),
-    #[cfg(target_arch = "x86_64")]
-    (SYS_epoll_wait, Always),
-];
+pub(super) const EVERY: Calls = Calls {
+    always: &[
+        SYS_read,
+        SYS_write,
+        SYS_readv,
+        SYS_writev,
+        SYS_pread64,
+        SYS_pwrite64,
+        SYS_preadv,
+        SYS_pwritev,
+        SYS_preadv2,
+        SYS_pwritev2,
+        SYS_lseek,
+        SYS_fsync,
+        SYS_fdatasync,
+        SYS_sync_file_range,
+        SYS_fallocate,
+        SYS_fstat,
+        SYS_newfstatat,
+        SYS_statx,
+        SYS_fstatfs,
+        SYS_close,
+        SYS_fcntl,
+        SYS_ppoll,
+        SYS_epoll_create1,
+        SYS_epoll_ctl,
+        SYS_epoll_pwait,
+        SYS_epoll_pwait2,
+        SYS_eventfd2,
+        SYS_sendto,
+        SYS_sendmsg,
+        SYS_recvfrom,
+        SYS_recvmsg,
+        SYS_getsockopt,
+        SYS_futex,
+        SYS_munmap,
+        SYS_mremap,
+        SYS_madvise,
+        SYS_msync,
+        SYS_brk,
+        SYS_getrandom,
+        SYS_clock_gettime,
+        SYS_clock_nanosleep,
+        SYS_nanosleep,
+        SYS_restart_syscall,
+        SYS_sched_yield,
+        SYS_sched_getaffinity,
+        SYS_getcpu,
+        SYS_membarrier,
+        SYS_getpid,
+        SYS_gettid,
+        SYS_getuid,
+        SYS_geteuid,
+        SYS_uname,
+        SYS_rt_sigaction,
+        SYS_rt_sigprocmask,
+        SYS_rt_sigreturn,
+        SYS_sigaltstack,
+        SYS_set_robust_list,
+        SYS_rseq,
+        SYS_exit,
+        SYS_exit_group,
+    ],
+    conditional: &[
+        (SYS_ioctl, OneOf(1, IOCTLS)),
+        (SYS_mmap, Without(2, PROT_EXEC as u64)),
+        (SYS_mprotect, Without(2, PROT_EXEC as u64)),
+        // The thread itself.
+        (SYS_sched_setaffinity, OneOf(0, &[0])),
+        (SYS_prctl, OneOf(0, &[PR_SET_NAME as u64, PR_GET_NAME as u64, PR_SET_VMA as u64])),
+        // `abort` sends the signal to its own process.
+        (SYS_tgkill, OnOurselves(0)),
+    ],
+};
 
 /// Calls of a worker: the rings of stores, which have restrictions of their own in the
 /// kernel.
-pub(super) const WORKER: &[Call] = &[(SYS_io_uring_enter, Always), (SYS_io_uring_register, Always)];
+pub(super) const WORKER: Calls =
+    Calls { always: &[SYS_io_uring_enter, SYS_io_uring_register], conditional: &[] };
 
 /// Calls of a thread that answers requests or writes state files: accepts connections,
 /// opens what Landlock permits, and starts threads, but no processes.
-pub(super) const HELPER: &[Call] = &[
-    (SYS_accept4, Always),
-    (SYS_shutdown, Always),
-    (SYS_getsockname, Always),
-    (SYS_getpeername, Always),
-    (SYS_setsockopt, Always),
-    (SYS_openat, Always),
-    (SYS_faccessat, Always),
-    (SYS_faccessat2, Always),
-    (SYS_readlinkat, Always),
-    (SYS_getdents64, Always),
-    (SYS_getcwd, Always),
-    (SYS_mkdirat, Always),
-    (SYS_renameat, Always),
-    (SYS_renameat2, Always),
-    (SYS_unlinkat, Always),
-    (SYS_ftruncate, Always),
-    (SYS_fchmod, Always),
-    (SYS_flock, Always),
-    (SYS_timerfd_create, Always),
-    (SYS_timerfd_settime, Always),
-    (SYS_clone, With(0, CLONE_THREAD as u64)),
-    // Fails with ENOSYS (`filter::confine`).
-    (SYS_clone3, Always),
-    (SYS_prlimit64, OneOf(0, &[0])),
-    (SYS_seccomp, Always),
-    (SYS_capset, Always),
-    #[cfg(target_arch = "x86_64")]
-    (SYS_open, Always),
-    #[cfg(target_arch = "x86_64")]
-    (SYS_stat, Always),
-    #[cfg(target_arch = "x86_64")]
-    (SYS_lstat, Always),
-    #[cfg(target_arch = "x86_64")]
-    (SYS_access, Always),
-    #[cfg(target_arch = "x86_64")]
-    (SYS_readlink, Always),
-    #[cfg(target_arch = "x86_64")]
-    (SYS_rename, Always),
-    #[cfg(target_arch = "x86_64")]
-    (SYS_unlink, Always),
-    #[cfg(target_arch = "x86_64")]
-    (SYS_mkdir, Always),
-];
+pub(super) const HELPER: Calls = Calls {
+    always: &[
+        SYS_accept4,
+        SYS_shutdown,
+        SYS_getsockname,
+        SYS_getpeername,
+        SYS_setsockopt,
+        SYS_openat,
+        SYS_faccessat,
+        SYS_faccessat2,
+        SYS_readlinkat,
+        SYS_getdents64,
+        SYS_getcwd,
+        SYS_mkdirat,
+        SYS_renameat,
+        SYS_renameat2,
+        SYS_unlinkat,
+        SYS_ftruncate,
+        SYS_fchmod,
+        SYS_flock,
+        SYS_timerfd_create,
+        SYS_timerfd_settime,
+        // Fails with ENOSYS (`filter::confine`).
+        SYS_clone3,
+        SYS_seccomp,
+        SYS_capset,
+    ],
+    conditional: &[(SYS_clone, With(0, CLONE_THREAD as u64)), (SYS_prlimit64, OneOf(0, &[0]))],
+};
 
 /// Additional calls of the control thread: opens stores with their rings, queries
 /// interfaces, reads and writes the maps of the XDP program.
-pub(super) const CONTROL: &[Call] = &[
-    (SYS_io_uring_setup, Always),
-    (SYS_io_uring_enter, Always),
-    (SYS_io_uring_register, Always),
-    (SYS_bpf, OneOf(0, MAPS)),
-    (SYS_socket, OneOf(0, &[AF_UNIX as u64, AF_NETLINK as u64])),
-    (SYS_socketpair, OneOf(0, &[AF_UNIX as u64])),
-    (SYS_bind, Always),
-    (SYS_connect, Always),
-    (SYS_pipe2, Always),
-    (SYS_mlock, Always),
-    (SYS_mlock2, Always),
-    (SYS_munlock, Always),
-];
+pub(super) const CONTROL: Calls = Calls {
+    always: &[
+        SYS_io_uring_setup,
+        SYS_io_uring_enter,
+        SYS_io_uring_register,
+        SYS_bind,
+        SYS_connect,
+        SYS_pipe2,
+        SYS_mlock,
+        SYS_mlock2,
+        SYS_munlock,
+    ],
+    conditional: &[
+        (SYS_bpf, OneOf(0, MAPS)),
+        (SYS_socket, OneOf(0, &[AF_UNIX as u64, AF_NETLINK as u64])),
+        (SYS_socketpair, OneOf(0, &[AF_UNIX as u64])),
+    ],
+};
 
 /// Calls that xblade never makes: only an intruder would.
 pub(super) const DEADLY: &[i64] = &[
@@ -239,10 +230,16 @@ pub(super) const DEADLY: &[i64] = &[
     SYS_userfaultfd,
     SYS_open_by_handle_at,
     SYS_pidfd_getfd,
-    #[cfg(target_arch = "x86_64")]
-    SYS_iopl,
-    #[cfg(target_arch = "x86_64")]
-    SYS_ioperm,
-    #[cfg(target_arch = "x86_64")]
-    SYS_modify_ldt,
 ];
+
+/// Calls that only x86_64 has: of every thread, of helpers, and deadly ones.
+#[cfg(target_arch = "x86_64")]
+pub(super) const OLDER: [&[i64]; 3] = [
+    &[SYS_poll, SYS_epoll_wait],
+    &[SYS_open, SYS_stat, SYS_lstat, SYS_access, SYS_readlink, SYS_rename, SYS_unlink, SYS_mkdir],
+    &[SYS_iopl, SYS_ioperm, SYS_modify_ldt],
+];
+
+/// Other machines have none of them.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) const OLDER: [&[i64]; 3] = [&[]; 3];

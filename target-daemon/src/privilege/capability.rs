@@ -13,7 +13,7 @@ use rustix::thread::{
     set_capabilities, set_no_new_privs,
 };
 
-use crate::plant;
+use crate::{link, plant};
 
 /// Before this kernel, using the maps of a program needed CAP_BPF even with a descriptor,
 /// if `kernel.unprivileged_bpf_disabled` is set, which is the default.
@@ -37,7 +37,7 @@ pub(super) fn drop_all() -> &'static str {
     }
     // Before Linux 4.3 there is no ambient set.
     let _ = clear_ambient_capability_set();
-    let maps = older_than(MAPS_NEED_NOTHING);
+    let maps = link::kernel() < MAPS_NEED_NOTHING;
     KEPT.store(maps, Ordering::Relaxed);
     let kept = if maps { CapabilitySet::BPF } else { CapabilitySet::empty() };
     match (leave(kept), maps) {
@@ -76,35 +76,6 @@ fn drop_bounding() {
                 log::debug!("bounding set: {error}");
                 return;
             }
-        }
-    }
-}
-
-fn older_than(version: (u32, u32)) -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    is_older(&release, version)
-}
-
-fn is_older(release: &str, version: (u32, u32)) -> bool {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
-    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) < version)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kernels_are_compared_by_number() {
-        for (release, older) in [
-            ("5.18.0-rc1", true),
-            ("5.19.0", false),
-            ("6.1.0-18-amd64", false),
-            ("4.20.1", true),
-            ("10.0", false),
-            ("?", false),
-        ] {
-            assert_eq!(is_older(release, MAPS_NEED_NOTHING), older, "{release}");
         }
     }
 }

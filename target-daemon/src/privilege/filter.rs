@@ -14,7 +14,7 @@ use seccompiler::{
     TargetArch,
 };
 
-use super::calls::{self, Call, Only};
+use super::calls::{self, Calls, Only};
 use super::seccomp;
 use crate::plant;
 
@@ -29,49 +29,47 @@ pub enum Role {
     Helper,
 }
 
-/// Compiled once, when the control thread is confined.
-struct Programs {
-    worker: BpfProgram,
-    helper: BpfProgram,
-}
-
-static PROGRAMS: OnceLock<Programs> = OnceLock::new();
+/// Of workers and of helpers. Compiled once, when the control thread is confined.
+static PROGRAMS: OnceLock<[BpfProgram; 2]> = OnceLock::new();
 
 /// Confines the control thread and all threads that it will start.
 pub(super) fn confine() -> io::Result<()> {
     if plant::left_out("seccomp") {
         return Ok(());
     }
-    let control = allowing(&[calls::EVERY, calls::HELPER, calls::CONTROL])?;
-    let worker = allowing(&[calls::EVERY, calls::WORKER])?;
-    let helper = allowing(&[calls::EVERY, calls::HELPER])?;
-    let deadly = refusing(calls::DEADLY, SeccompAction::KillProcess)?;
+    let [every, helpers, deadly] = calls::OLDER;
+    let control = allowing(&[calls::EVERY, calls::HELPER, calls::CONTROL], &[every, helpers])?;
+    let worker = allowing(&[calls::EVERY, calls::WORKER], &[every])?;
+    let helper = allowing(&[calls::EVERY, calls::HELPER], &[every, helpers])?;
+    let deadly = refusing(&[calls::DEADLY, deadly].concat(), SeccompAction::KillProcess)?;
     // The C library then uses the older call, whose flags a filter can check.
     let missing = refusing(&[libc::SYS_clone3], SeccompAction::Errno(libc::ENOSYS.unsigned_abs()))?;
     seccomp::install(&control, true)?;
     seccomp::install(&deadly, true)?;
     seccomp::install(&missing, false)?;
     // Set once: there is one process.
-    let _ = PROGRAMS.set(Programs { worker, helper });
+    let _ = PROGRAMS.set([worker, helper]);
     Ok(())
 }
 
 /// Restricts this thread to the calls of its role.
 pub(super) fn enter(role: Role) -> io::Result<()> {
-    let Some(programs) = PROGRAMS.get() else { return Ok(()) };
+    let Some([worker, helper]) = PROGRAMS.get() else { return Ok(()) };
     if plant::left_out("seccomp-of-threads") {
         return Ok(());
     }
     match role {
         Role::Control => Ok(()),
-        Role::Worker => seccomp::install(&programs.worker, true),
-        Role::Helper => seccomp::install(&programs.helper, true),
+        Role::Worker => seccomp::install(worker, true),
+        Role::Helper => seccomp::install(helper, true),
     }
 }
 
-fn allowing(lists: &[&[Call]]) -> io::Result<BpfProgram> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for (number, only) in lists.iter().flat_map(|list| list.iter()) {
+fn allowing(lists: &[Calls], older: &[&[i64]]) -> io::Result<BpfProgram> {
+    let always = lists.iter().map(|list| &list.always).chain(older).copied().flatten();
+    // No rules mean always.
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = always.map(|number| (*number, Vec::new())).collect();
+    for (number, only) in lists.iter().flat_map(|list| list.conditional) {
         rules.insert(*number, only_if(only)?);
     }
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
@@ -94,7 +92,7 @@ fn compile(
         .map_err(io::Error::other)
 }
 
-/// The rules for one call; an empty list means always allowed.
+/// The rules for one call.
 fn only_if(only: &Only) -> io::Result<Vec<SeccompRule>> {
     let one = |at, operator, value| {
         SeccompCondition::new(at, SeccompCmpArgLen::Dword, operator, value)
@@ -102,7 +100,6 @@ fn only_if(only: &Only) -> io::Result<Vec<SeccompRule>> {
             .map_err(io::Error::other)
     };
     match *only {
-        Only::Always => Ok(Vec::new()),
         Only::OneOf(at, values) => values.iter().map(|value| one(at, SeccompCmpOp::Eq, *value)).collect(),
         Only::Without(at, bits) => Ok(vec![one(at, SeccompCmpOp::MaskedEq(bits), 0)?]),
         Only::With(at, bits) => Ok(vec![one(at, SeccompCmpOp::MaskedEq(bits), bits)?]),
@@ -116,9 +113,10 @@ mod tests {
 
     #[test]
     fn every_list_becomes_a_filter() {
+        let [every, helpers, _] = calls::OLDER;
         for lists in [[calls::EVERY, calls::WORKER], [calls::EVERY, calls::HELPER]] {
             // The kernel accepts 4096 instructions.
-            let length = allowing(&lists).unwrap().len();
+            let length = allowing(&lists, &[every, helpers]).unwrap().len();
             assert!((100..2000).contains(&length), "{length}");
         }
         refusing(calls::DEADLY, SeccompAction::KillProcess).unwrap();
@@ -126,8 +124,13 @@ mod tests {
 
     #[test]
     fn what_kills_is_on_no_list() {
-        for (number, _) in [calls::EVERY, calls::WORKER, calls::HELPER, calls::CONTROL].concat() {
-            assert!(!calls::DEADLY.contains(&number), "{number}");
+        let [every, helpers, deadly] = calls::OLDER;
+        let deadly = [calls::DEADLY, deadly].concat();
+        let is_deadly = |number: &i64| deadly.contains(number);
+        assert!(!every.iter().chain(helpers).any(is_deadly));
+        for list in [calls::EVERY, calls::WORKER, calls::HELPER, calls::CONTROL] {
+            let conditional = list.conditional.iter().map(|(number, _)| number);
+            assert!(!list.always.iter().chain(conditional).any(is_deadly));
         }
     }
 }

@@ -3,15 +3,13 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, Scope,
+    ABI, Access, AccessFs, AccessNet, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, Scope, path_beneath_rules,
 };
-use rustix::fs::{Mode, OFlags};
 
 use crate::plant;
 
@@ -48,10 +46,6 @@ const SYSTEM: [&str; 3] = ["/dev", "/proc", "/sys"];
 /// The directories and files that may be exported, if that is restricted, and whether there
 /// is a configuration file.
 static PLACES: OnceLock<(Vec<PathBuf>, bool)> = OnceLock::new();
-
-/// Kept open so that the kernel keeps the same inode for the directory of this process: the
-/// rule applies to the inode.
-static OWN: OnceLock<OwnedFd> = OnceLock::new();
 
 /// A file that may not be opened.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -112,7 +106,8 @@ fn place(path: &Path) -> PathBuf {
     }
 }
 
-/// Confines this thread and all threads that it will start. Returns a description.
+/// Confines this thread and all threads that it will start. A path that does not exist now
+/// stays out of reach. Returns a description.
 pub(super) fn confine(reach: &Reach) -> io::Result<String> {
     if plant::left_out("landlock") {
         return Ok("Landlock left out".to_owned());
@@ -130,22 +125,22 @@ pub(super) fn confine(reach: &Reach) -> io::Result<String> {
         .iter()
         .map(|path| place(path))
         .chain(reach.folders.iter().map(|folder| folder.canonicalize().unwrap_or(folder.clone())))
+        .chain(linked(&reach.folders))
         .collect();
 
-    let mut rules = ruleset()?;
-    for path in places.iter().chain(linked(&reach.folders).iter()) {
-        rules = allow(rules, path, serve)?;
-    }
-    for path in reach.configuration.iter().map(|path| place(path)).chain(READ.map(PathBuf::from)) {
-        rules = allow(rules, &path, read)?;
-    }
-    if let Some(state) = &reach.state {
-        rules = allow(rules, state, keep)?;
-    }
-    if let Some(folder) = reach.socket.as_deref().and_then(Path::parent) {
-        rules = allow(rules, folder, AccessFs::RemoveFile.into())?;
-    }
-    if let Some(own) = own() {
+    let read_again = reach.configuration.iter().map(|path| place(path)).chain(READ.map(PathBuf::from));
+    let mut rules = ruleset()?
+        .add_rules(path_beneath_rules(&places, serve))
+        .and_then(|rules| rules.add_rules(path_beneath_rules(read_again, read)))
+        .and_then(|rules| rules.add_rules(path_beneath_rules(&reach.state, keep)))
+        .and_then(|rules| {
+            let folder = reach.socket.as_deref().and_then(Path::parent);
+            rules.add_rules(path_beneath_rules(folder, AccessFs::RemoveFile))
+        })
+        .map_err(io::Error::other)?;
+    if let Ok(own) = PathFd::new("/proc/self") {
+        // Never closed, so that the kernel keeps the inode, to which the rule applies.
+        let own: &PathFd = Box::leak(Box::new(own));
         rules = rules.add_rule(PathBeneath::new(own, read)).map_err(io::Error::other)?;
     }
     // `capability` has set it.
@@ -154,7 +149,6 @@ pub(super) fn confine(reach: &Reach) -> io::Result<String> {
     let LandlockStatus::Available { effective_abi, .. } = status.landlock else {
         return Err(io::Error::other("this kernel has none, or it is switched off"));
     };
-    let places = places.into_iter().chain(linked(&reach.folders)).collect();
     // Set once: there is one process.
     let _ = PLACES.set((places, reach.configuration.is_some()));
     Ok(described(effective_abi))
@@ -178,26 +172,6 @@ fn ruleset() -> io::Result<RulesetCreated> {
         .and_then(|rules| rules.scope(scopes))
         .and_then(Ruleset::create)
         .map_err(io::Error::other)
-}
-
-/// A path that does not exist now stays out of reach.
-fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> io::Result<RulesetCreated> {
-    let Ok(fd) = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else {
-        log::debug!("sandbox: {} is not there", path.display());
-        return Ok(rules);
-    };
-    let is_folder = rustix::fs::fstat(&fd).is_ok_and(|facts| facts.st_mode & libc::S_IFMT == libc::S_IFDIR);
-    let access = if is_folder { access } else { access & AccessFs::from_file(WANTED) };
-    rules.add_rule(PathBeneath::new(fd, access)).map_err(io::Error::other)
-}
-
-fn own() -> Option<&'static OwnedFd> {
-    if OWN.get().is_none()
-        && let Ok(fd) = rustix::fs::open("/proc/self", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-    {
-        let _ = OWN.set(fd);
-    }
-    OWN.get()
 }
 
 /// The targets of the links in these directories. The entries of volume managers are links

@@ -118,7 +118,7 @@ fn per(n: u64, whole: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::snapshot::{Ended, Worker};
+    use crate::control::snapshot::Worker;
     use crate::observe::Distribution;
 
     fn sample(up_s: u64, export: Export) -> Snapshot {
@@ -131,8 +131,7 @@ mod tests {
     }
 
     fn export(n: u64, times: &[(u64, u64)]) -> Export {
-        let ended =
-            |operation: Operation, ok| (operation.name().to_owned(), Ended { ok, ..Ended::default() });
+        let ended = |operation: Operation, ok| (operation.name().to_owned(), [("ok".to_owned(), ok)].into());
         let (bytes_read, bytes_written, waited) = (n * 512, n * 1024, n * 30);
         Export {
             address: "0.1".into(),

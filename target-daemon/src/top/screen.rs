@@ -6,14 +6,13 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 
 use super::rates::between;
 use super::view::View;
-use super::{TopError, rates::Rates};
 use crate::control::{CallError, Snapshot};
 
 /// Draws until the user quits. Restores the terminal on success and on failure.
 pub fn run(
     mut sample: impl FnMut() -> Result<Snapshot, CallError>,
     interval: Duration,
-) -> Result<(), TopError> {
+) -> Result<(), CallError> {
     // Before the terminal is taken over, so that an error such as a wrong path stays
     // readable.
     let mut before = sample()?;
@@ -32,7 +31,7 @@ pub fn run(
             }
             if Instant::now() >= next {
                 next = Instant::now() + interval;
-                if !view.is_paused() {
+                if !view.paused {
                     refresh(&mut view, sample(), &mut before);
                 }
             }
@@ -45,11 +44,10 @@ pub fn run(
 fn refresh(view: &mut View, now: Result<Snapshot, CallError>, before: &mut Snapshot) {
     match now {
         Ok(now) => {
-            let rates: Rates = between(Some(before), &now);
+            view.update(between(Some(before), &now));
             *before = now;
-            view.update(rates);
         }
-        Err(e) => view.complain(e.to_string()),
+        Err(e) => view.trouble = Some(e.to_string()),
     }
 }
 
@@ -62,7 +60,7 @@ pub fn obey(view: &mut View, key: KeyEvent) -> bool {
         KeyCode::Char('q') | KeyCode::Esc => return false,
         KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return false,
         KeyCode::Char('s') => view.sort(),
-        KeyCode::Char('p') => view.pause(),
+        KeyCode::Char('p') => view.paused ^= true,
         KeyCode::Up => view.scroll(-1),
         KeyCode::Down => view.scroll(1),
         KeyCode::PageUp => view.turn(-1),

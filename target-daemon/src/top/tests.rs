@@ -6,7 +6,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::*;
-use crate::control::snapshot::{Ended, Export, Interface, Worker};
+use crate::control::snapshot::{Export, Interface, Worker};
 use crate::control::{CallError, Client};
 use crate::observe::{Distribution, ExportCounters, Operation};
 use crate::top::batch;
@@ -49,7 +49,7 @@ fn interface(name: &str, up: bool, mtu: u32, mode: &str) -> Interface {
 fn export(slot: u8, seconds: u64) -> Export {
     let n = u64::from(slot);
     let (reads, writes) = (seconds * n * 100, seconds * 50);
-    let ended = |operation: Operation, ok| (operation.name().to_owned(), Ended { ok, ..Ended::default() });
+    let ended = |operation: Operation, ok| (operation.name().to_owned(), [("ok".to_owned(), ok)].into());
     Export {
         address: format!("0.{slot}"),
         requests: [ended(Operation::Read, reads), ended(Operation::Write, writes)].into(),
@@ -155,9 +155,9 @@ fn keys_end_and_pause() {
     assert!(!obey(&mut view, KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)));
     assert!(press(&mut view, KeyCode::Char('c')), "without control it means nothing");
     assert!(press(&mut view, KeyCode::Char('p')));
-    assert!(view.is_paused() && drawn(&mut view, 110, 9)[0].ends_with("PAUSED"));
+    assert!(view.paused && drawn(&mut view, 110, 9)[0].ends_with("PAUSED"));
     assert!(press(&mut view, KeyCode::Char('p')));
-    assert!(!view.is_paused());
+    assert!(!view.paused);
 }
 
 #[test]

@@ -13,92 +13,45 @@ use super::rates::{Rates, Row};
 const HEAD: u16 = 3;
 const FOOT: u16 = 1;
 
-/// The sort order of the rows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Order {
-    /// By shelf and slot.
-    #[default]
-    Address,
-    /// Most requests first.
-    Requests,
-    /// Most bytes first.
-    Bytes,
-    /// Longest p99 first.
-    Latency,
-    /// Most requests in flight first.
-    InFlight,
-}
+/// A sort order of the rows: its name, and the sort key; larger comes first.
+type Order = (&'static str, fn(&Row) -> f64);
 
-impl Order {
-    fn next(self) -> Self {
-        match self {
-            Self::Address => Self::Requests,
-            Self::Requests => Self::Bytes,
-            Self::Bytes => Self::Latency,
-            Self::Latency => Self::InFlight,
-            Self::InFlight => Self::Address,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Address => "address",
-            Self::Requests => "requests",
-            Self::Bytes => "MB/s",
-            Self::Latency => "p99",
-            Self::InFlight => "in flight",
-        }
-    }
-
-    /// The sort key; larger comes first.
-    fn weight(self, row: &Row) -> f64 {
-        match self {
-            Self::Address => 0.0,
-            Self::Requests => row.reads + row.writes,
-            Self::Bytes => row.bytes_read + row.bytes_written,
-            Self::Latency => row.percentiles.map_or(0.0, |[_, p99, _]| p99.as_secs_f64()),
-            Self::InFlight => row.in_flight as f64,
-        }
-    }
-}
+const ORDERS: [Order; 5] = [
+    ("address", |_| 0.0),
+    ("requests", |row| row.reads + row.writes),
+    ("MB/s", |row| row.bytes_read + row.bytes_written),
+    ("p99", |row| row.percentiles.map_or(0.0, |[_, p99, _]| p99.as_secs_f64())),
+    ("in flight", |row| row.in_flight as f64),
+];
 
 /// The state of the display.
 #[derive(Debug, Default)]
 pub struct View {
     rates: Option<Rates>,
-    trouble: Option<String>,
-    order: Order,
+    /// An error, shown above the last rates.
+    pub trouble: Option<String>,
+    /// The number of times that the next column was asked for.
+    order: usize,
     first: usize,
     page: usize,
-    paused: bool,
+    /// Whether updates are paused.
+    pub paused: bool,
 }
 
 impl View {
-    /// Whether updates are paused.
-    pub fn is_paused(&self) -> bool {
-        self.paused
-    }
-
     /// Shows these rates.
     pub fn update(&mut self, rates: Rates) {
-        self.trouble = None;
-        self.rates = Some(rates);
-    }
-
-    /// Shows an error above the last rates.
-    pub fn complain(&mut self, trouble: String) {
-        self.trouble = Some(trouble);
-    }
-
-    /// Pauses or resumes updates.
-    pub fn pause(&mut self) {
-        self.paused = !self.paused;
+        (self.rates, self.trouble) = (Some(rates), None);
     }
 
     /// Sorts by the next column.
     pub fn sort(&mut self) {
-        self.order = self.order.next();
-        self.first = 0;
+        (self.order, self.first) = (self.order + 1, 0);
+    }
+
+    fn order(&self) -> Order {
+        let [first, ..] = ORDERS;
+        ORDERS.get(self.order % ORDERS.len()).copied().unwrap_or(first)
     }
 
     /// Scrolls by this number of rows, up if negative.
@@ -124,7 +77,8 @@ impl View {
         self.first = self.first.min(rates.exports.len().saturating_sub(self.page));
         let mut rows: Vec<&Row> = rates.exports.iter().collect();
         // The sort is stable: equal rows stay ordered by address.
-        rows.sort_by(|a, b| self.order.weight(b).total_cmp(&self.order.weight(a)));
+        let (_, weight) = self.order();
+        rows.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
         let shown = rows.into_iter().skip(self.first).take(self.page);
         let heading = format!("{:<1$}", heading(), usize::from(middle.width));
         let heading = Line::styled(heading, Style::new().add_modifier(Modifier::REVERSED));
@@ -141,7 +95,7 @@ impl View {
             "xblade   up {}   {} exports, sorted by {}   of the last {:.1} s{paused}",
             age(rates.up.as_secs()),
             rates.exports.len(),
-            self.order.name(),
+            self.order().0,
             rates.span.as_secs_f64()
         );
         let interfaces = rates.interfaces.iter().map(|interface| {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Completion, Full, IoError, Op};
+use super::{Completion, Full, Op, OpResult};
 
 /// The most completions that a synchronous engine holds before it refuses operations: far more
 /// than a worker submits between two harvests.
@@ -28,7 +28,7 @@ impl CompletionQueue {
     }
 
     /// Queues a completion. [`CompletionQueue::admit`] has made sure that there is room.
-    pub(super) fn push(&mut self, token: u32, result: Result<(), IoError>) {
+    pub(super) fn push(&mut self, token: u32, result: OpResult) {
         self.queue.push_back(Completion { token, result });
     }
 
@@ -43,7 +43,7 @@ impl CompletionQueue {
     }
 
     /// Queues every held-back completion, all with this result.
-    pub(super) fn settle(&mut self, result: Result<(), IoError>) {
+    pub(super) fn settle(&mut self, result: OpResult) {
         let completions = self.waiting.drain(..).map(|token| Completion { token, result });
         self.queue.extend(completions);
     }

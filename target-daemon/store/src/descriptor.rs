@@ -1,31 +1,16 @@
-//! Reads and writes through a file descriptor. Each one is complete, or an error.
+//! Reads, writes and discards through a file descriptor. Each one is complete, or an error.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-use super::{IoError, IoVec, SEGMENTS_MAX};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::retry_on_intr;
 
-/// Why a transfer ended before its last byte.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Stopped {
-    /// The call failed.
-    Errno(i32),
-    /// The call moved nothing: end of file, or a write that makes no progress.
-    Nothing,
-}
-
-impl From<Stopped> for IoError {
-    fn from(stopped: Stopped) -> Self {
-        match stopped {
-            Stopped::Errno(errno) => IoError::from_errno(errno),
-            Stopped::Nothing => IoError::Media,
-        }
-    }
-}
+use super::{IoVec, SEGMENTS_MAX};
 
 /// Fills `buffers` from `offset` on.
-pub(super) fn read(file: &File, buffers: &mut IoVec, offset: u64) -> Result<(), Stopped> {
+pub(super) fn read(file: &File, buffers: &mut IoVec, offset: u64) -> io::Result<()> {
     transfer(buffers, offset, |iovecs, offset| {
         // SAFETY: the pieces are valid and ours (the contract of `IoVec`),
         // and `read` borrows them mutably.
@@ -36,7 +21,7 @@ pub(super) fn read(file: &File, buffers: &mut IoVec, offset: u64) -> Result<(), 
 }
 
 /// Writes `buffers` from `offset` on.
-pub(super) fn write(file: &File, buffers: &IoVec, offset: u64) -> Result<(), Stopped> {
+pub(super) fn write(file: &File, buffers: &IoVec, offset: u64) -> io::Result<()> {
     transfer(buffers, offset, |iovecs, offset| {
         let count = iovecs.len() as libc::c_int;
         // SAFETY: the pieces are valid (the contract of `IoVec`); the kernel only reads them.
@@ -45,38 +30,14 @@ pub(super) fn write(file: &File, buffers: &IoVec, offset: u64) -> Result<(), Sto
     })
 }
 
-/// `fdatasync`. It also covers what was written through a shared mapping: the first store to a
-/// clean page marks it dirty in the page cache, and `msync(MS_SYNC)` makes the same call in
-/// the kernel, for a range.
-pub(super) fn sync(file: &File) -> Result<(), Stopped> {
-    loop {
-        // SAFETY: no memory is passed.
-        match result(unsafe { libc::fdatasync(file.as_raw_fd()) } as isize) {
-            Ok(_) => return Ok(()),
-            Err(libc::EINTR) => {}
-            Err(errno) => return Err(Stopped::Errno(errno)),
-        }
-    }
+/// Makes a range read as zeros and frees its space; the file keeps its length.
+pub(super) fn punch(file: &File, at: u64, bytes: u64) -> io::Result<()> {
+    let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    Ok(retry_on_intr(|| fallocate(file, mode, at, bytes))?)
 }
 
-/// Punches a hole; the file keeps its length.
-pub(super) fn punch(file: &File, at: u64, bytes: u64) -> Result<(), Stopped> {
-    let (Ok(at), Ok(bytes)) = (i64::try_from(at), i64::try_from(bytes)) else {
-        return Err(Stopped::Errno(libc::EINVAL));
-    };
-    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-    loop {
-        // SAFETY: no memory is passed.
-        match result(unsafe { libc::fallocate(file.as_raw_fd(), mode, at, bytes) } as isize) {
-            Ok(_) => return Ok(()),
-            Err(libc::EINTR) => {}
-            Err(errno) => return Err(Stopped::Errno(errno)),
-        }
-    }
-}
-
-fn result(returned: isize) -> Result<usize, i32> {
-    usize::try_from(returned).map_err(|_| io::Error::last_os_error().raw_os_error().unwrap_or(0))
+fn result(returned: isize) -> io::Result<usize> {
+    usize::try_from(returned).map_err(|_| io::Error::last_os_error())
 }
 
 /// Repeats `call` until every byte is moved. A call may move less than requested, and only the
@@ -84,19 +45,20 @@ fn result(returned: isize) -> Result<usize, i32> {
 fn transfer(
     buffers: &IoVec,
     offset: u64,
-    mut call: impl FnMut(&[libc::iovec], i64) -> Result<usize, i32>,
-) -> Result<(), Stopped> {
+    mut call: impl FnMut(&[libc::iovec], i64) -> io::Result<usize>,
+) -> io::Result<()> {
     let mut rest = Rest::new(buffers);
-    let mut offset = i64::try_from(offset).map_err(|_| Stopped::Errno(libc::EINVAL))?;
+    let mut offset = i64::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     while rest.bytes > 0 {
         match call(rest.iovecs(), offset) {
-            Ok(0) => return Err(Stopped::Nothing),
+            // End of file, or a write that makes no progress.
+            Ok(0) => return Err(io::Error::from_raw_os_error(libc::EIO)),
             Ok(moved) => {
                 rest.advance(moved);
                 offset = offset.saturating_add_unsigned(moved as u64);
             }
-            Err(libc::EINTR) => {}
-            Err(errno) => return Err(Stopped::Errno(errno)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())
@@ -143,7 +105,7 @@ mod tests {
     use super::*;
 
     /// The results of the scripted calls, and the result of the transfer.
-    type Row = (&'static [Result<usize, i32>], Result<(), Stopped>);
+    type Row = (&'static [Result<usize, i32>], Result<(), i32>);
 
     #[test]
     fn a_transfer_is_whole_or_an_error() {
@@ -152,9 +114,9 @@ mod tests {
             (&[Ok(4), Ok(6)], Ok(())),
             (&[Ok(1), Ok(2), Ok(1), Ok(5), Ok(1)], Ok(())),
             (&[Err(libc::EINTR), Ok(3), Err(libc::EINTR), Ok(7)], Ok(())),
-            (&[Ok(4), Ok(0)], Err(Stopped::Nothing)),
-            (&[Ok(9), Err(libc::ENOSPC)], Err(Stopped::Errno(libc::ENOSPC))),
-            (&[Err(libc::EIO)], Err(Stopped::Errno(libc::EIO))),
+            (&[Ok(4), Ok(0)], Err(libc::EIO)),
+            (&[Ok(9), Err(libc::ENOSPC)], Err(libc::ENOSPC)),
+            (&[Err(libc::EIO)], Err(libc::EIO)),
         ];
         for (script, expected) in rows {
             let mut memory = *b"0123456789";
@@ -173,8 +135,9 @@ mod tests {
                     unsafe { std::slice::from_raw_parts(iovec.iov_base.cast::<u8>(), iovec.iov_len) }
                 });
                 seen.extend(bytes.take(step.unwrap_or(0)).copied());
-                step
+                step.map_err(io::Error::from_raw_os_error)
             });
+            let result = result.map_err(|error| error.raw_os_error().unwrap());
             assert_eq!(result, *expected, "{script:?}");
             assert!(steps.next().is_none(), "{script:?} was not used up");
             assert_eq!(seen, &b"0123456789"[..seen.len()], "{script:?}");

@@ -5,19 +5,16 @@ use std::path::{Path, PathBuf};
 use super::options::{AUTO, Options, Value};
 use super::select::{self, Opened};
 use super::sharing::Expected;
-use super::{
-    Access, Data, Durability, Identity, OpenError, OpenOptions, Store, Sync, Warning, null, open, ram,
-};
-use crate::disk::Persist;
+use super::{Access, Data, Durability, OpenError, OpenOptions, Sync, open, ram};
 
 /// Every engine, in the order of the documentation.
-pub const ENGINES: &[Engine] = &[
+pub static ENGINES: [Engine; 6] = [
     Engine::of_files(AUTO, "what fits the file", Access::Fitting),
     Engine::of_files("direct", "past the page cache", Access::Direct),
     Engine::of_files("file", "through it", Access::Cached),
     Engine::of_files("mmap", "by a mapping", Access::Mapped),
-    null::ENGINE,
-    ram::ENGINE,
+    ram::NULL,
+    ram::RAM,
 ];
 
 /// A kind of store, selected by `store=NAME`.
@@ -54,11 +51,9 @@ impl Engine {
 
     /// The engine with this name; for an unknown one, that which fits the file.
     pub(super) fn named(name: &str) -> &'static Self {
-        ENGINES.iter().find(|engine| engine.name == name).unwrap_or(&AUTOMATIC)
+        ENGINES.iter().find(|engine| engine.name == name).unwrap_or(&ENGINES[0])
     }
 }
-
-static AUTOMATIC: Engine = Engine::of_files(AUTO, "", Access::Fitting);
 
 /// What an export serves, as configured.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -123,6 +118,11 @@ impl StoreSpec {
             huge: options.is_set("huge"),
             path: self.path.clone(),
         })
+    }
+
+    /// Its length in bytes, if it is given.
+    pub(super) fn length(&self) -> u64 {
+        self.options.bytes("length").unwrap_or(0)
     }
 
     /// Whether it refuses writes.
@@ -197,23 +197,5 @@ impl StoreSpec {
     pub fn in_conflict(&self, other: &Self) -> bool {
         let (Some(ours), Some(theirs)) = (self.file(), other.file()) else { return false };
         open::in_conflict(&ours, &theirs)
-    }
-
-    /// A store without a file that was opened, for [`Engine::open`].
-    pub(super) fn opened(
-        &self,
-        store: impl Store + 'static,
-        identity: Identity,
-        warning: Option<Warning>,
-    ) -> Opened {
-        let data = Data { identity, offset_bytes: 0 };
-        Opened {
-            store: Box::new(store),
-            warnings: warning.into_iter().collect(),
-            access: None,
-            stable: Persist::OnFlush,
-            data,
-            file: None,
-        }
     }
 }

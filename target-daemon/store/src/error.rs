@@ -8,7 +8,32 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::{Access, OpenOptions, Problem};
+use super::{Access, OpenOptions};
+
+/// A problem, and what the operator can do about it. They are joined only where they are shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// The problem, with the thing and the value. Empty if the remedy says it all.
+    pub what: String,
+    /// The remedy; may be empty.
+    pub remedy: String,
+}
+
+impl Problem {
+    /// A problem and its remedy.
+    pub fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let colon = if self.what.is_empty() || self.remedy.is_empty() { "" } else { ": " };
+        write!(f, "{}{colon}{}", self.what, self.remedy)
+    }
+}
+
+impl std::error::Error for Problem {}
 
 /// Why a store could not be opened. The problem begins with the file.
 #[derive(Debug)]
@@ -111,8 +136,10 @@ impl OpenError {
     }
 
     pub(super) fn unwritable(path: &Path, source: io::Error) -> Self {
-        let denied = source.kind() == io::ErrorKind::PermissionDenied;
-        let by = if denied { format!(" by {}", Denied::at(path)) } else { String::new() };
+        let by = match source.kind() {
+            io::ErrorKind::PermissionDenied => format!(" by {}", denied(path)),
+            _ => String::new(),
+        };
         let remedy = "give write permission, or export it with `ro`";
         Self::new(path, format!("may not be written{by}"), remedy)
             .of(OpenErrorKind::Unwritable)
@@ -162,36 +189,20 @@ fn is_device(path: &Path) -> bool {
     path.starts_with("/dev") && !path.starts_with("/dev/shm")
 }
 
-/// The user denied by the permissions of a file, and those permissions. Numeric, because
+/// The user of this process, denied by the permissions of a file, and these. Numeric, because
 /// the names may be out of reach.
-pub(super) struct Denied {
-    uid: u32,
-    /// Owner, group and mode; `None` if a directory on the path is closed.
-    file: Option<(u32, u32, u32)>,
-}
-
-impl Denied {
-    /// This process, denied access to this path.
-    pub(super) fn at(path: &Path) -> Self {
-        let file = fs::metadata(path).ok().map(|facts| (facts.uid(), facts.gid(), facts.mode() & 0o7777));
-        Self { uid: rustix::process::geteuid().as_raw(), file }
-    }
-}
-
-impl fmt::Display for Denied {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the user of this process, uid {}", self.uid)?;
-        // In the sandbox, or on NFS.
-        if self.uid == 0 {
-            f.write_str(", which is subject to permissions here")?;
+pub(super) fn denied(path: &Path) -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    // In the sandbox, or on NFS.
+    let root = if uid == 0 { ", which is subject to permissions here" } else { "" };
+    let file = match fs::metadata(path) {
+        Ok(facts) => {
+            let (owner, group, mode) = (facts.uid(), facts.gid(), facts.mode() & 0o7777);
+            format!("the file has owner {owner}, group {group}, mode {mode:04o}")
         }
-        match self.file {
-            Some((owner, group, mode)) => {
-                write!(f, " (the file has owner {owner}, group {group}, mode {mode:04o})")
-            }
-            None => f.write_str(" (it cannot enter a folder of the path)"),
-        }
-    }
+        Err(_) => "it cannot enter a folder of the path".to_owned(),
+    };
+    format!("the user of this process, uid {uid}{root} ({file})")
 }
 
 /// The limit for open files of this process.
@@ -200,71 +211,16 @@ pub(super) fn files_max() -> u64 {
 }
 
 /// A warning for the operator about a store that was opened.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Warning {
-    /// The file does not end on a sector boundary.
-    #[error("{}: the last {bytes} bytes are no whole sector and are not exported", path.display())]
-    TailCut {
-        /// The file.
-        path: PathBuf,
-        /// The number of bytes left out.
-        bytes: u64,
-    },
-    /// Fewer blocks are allocated than the file has bytes.
-    #[error("{}: only {allocated} of {size} bytes are allocated: writes fail when its \
-             file system is full; allocate them with `fallocate`", path.display())]
-    Sparse {
-        /// The file.
-        path: PathBuf,
-        /// Allocated bytes.
-        allocated: u64,
-        /// The size of the file in bytes.
-        size: u64,
-    },
-    /// The preferred access is not possible.
-    #[error("{}: is served {}: {why}", path.display(), way(*access))]
-    Fallback {
-        /// The file.
-        path: PathBuf,
-        /// The access that is tried instead.
-        access: Access,
-        /// What prevented it.
-        why: String,
-    },
-    /// Durable writes are only as durable as memory.
-    #[error("{}: lies in memory{}: its writes do not survive a restart of this host, \
-             so export it as volatile, or move it to a disk", path.display(), by_way_of(way))]
-    InMemory {
-        /// The file.
-        path: PathBuf,
-        /// The files and devices that it lies on; the last one is in memory.
-        way: Vec<PathBuf>,
-    },
-    /// Nothing of it is kept.
-    #[error("store=ram forgets everything when it is closed: at the end of xblade, and when it is removed")]
-    Forgets,
-    /// The durability of its writes cannot be determined.
-    #[error("{}: lies on {}, which xblade cannot look at: if that is in memory, writes do not survive a \
-             restart of this host", path.display(), below.display())]
-    UnknownBelow {
-        /// The file.
-        path: PathBuf,
-        /// The file or device below.
-        below: PathBuf,
-    },
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Warning {
+    /// How serious it is.
+    pub level: log::Level,
+    /// The whole message.
+    pub text: String,
 }
 
-fn by_way_of(way: &[PathBuf]) -> String {
-    let names: Vec<String> = way.iter().map(|one| one.display().to_string()).collect();
-    if names.is_empty() { String::new() } else { format!(" (on {})", names.join(", on ")) }
-}
-
-fn way(access: Access) -> &'static str {
-    match access {
-        Access::Descriptor => {
-            "through the page cache with blocking calls (a disk that hangs blocks the other exports)"
-        }
-        _ => "through the page cache",
+impl Warning {
+    pub(super) fn new(text: String) -> Self {
+        Self { level: log::Level::Warn, text }
     }
 }

@@ -1,20 +1,82 @@
-//! Facts about an opened file: its file system, and warnings for the operator.
+//! Facts about an opened file: what it is, its file system, and warnings for the operator.
 
-use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-use super::memory::{self, Below, IN_MEMORY};
-use super::{Durability, OpenOptions, SECTOR_BYTES, Warning};
+use rustix::fs::fstatfs;
 
-pub(super) fn on(options: &OpenOptions, file: &File, size: u64) -> Vec<Warning> {
-    [tail(options, size), hole(options, file, size), memory(options, file)].into_iter().flatten().collect()
+use super::memory::{self, Below, IN_MEMORY};
+use super::{OpenOptions, SECTOR_BYTES, Warning};
+
+/// A file or device, as identified by the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Id {
+    File { device: u64, inode: u64 },
+    Device(u64),
 }
 
-/// Whether durable writes were requested on hugetlbfs, which cannot be written through a
-/// descriptor at all.
-pub(super) fn cannot_sync(options: &OpenOptions, file: &File) -> bool {
-    wants_stable_writes(options) && is_huge(file)
+impl Id {
+    pub(super) fn of(facts: &Metadata) -> Self {
+        match is_device(facts) {
+            true => Self::Device(facts.rdev()),
+            false => Self::File { device: facts.dev(), inode: facts.ino() },
+        }
+    }
+}
+
+pub(super) fn is_device(facts: &Metadata) -> bool {
+    facts.file_type().is_block_device()
+}
+
+/// The bytes that are allocated. `st_blocks` counts in units of 512 bytes on every file
+/// system.
+pub(super) fn allocated(facts: &Metadata) -> u64 {
+    facts.blocks().saturating_mul(512)
+}
+
+/// Warnings about a file of `size` bytes.
+pub(super) fn warnings(options: &OpenOptions, file: &File, facts: &Metadata, size: u64) -> Vec<Warning> {
+    let (mut warnings, path) = (Vec::new(), options.path.display());
+    let tail = size.saturating_sub(options.offset_bytes) % SECTOR_BYTES;
+    if options.length_bytes.is_none() && tail > 0 {
+        let text = format!("{path}: the last {tail} bytes are no whole sector and are not exported");
+        warnings.push(Warning::new(text));
+    }
+    let allocated = allocated(facts);
+    if !options.read_only && !is_device(facts) && allocated < size {
+        warnings.push(Warning::new(format!(
+            "{path}: only {allocated} of {size} bytes are allocated: writes fail when its file system is full; \
+             allocate them with `fallocate`"
+        )));
+    }
+    if options.wants_stable_writes() {
+        warnings.extend(memory::below(file).map(|below| in_memory(options, below)));
+    }
+    warnings
+}
+
+/// The warning that durable writes are only as durable as memory, or may be.
+fn in_memory(options: &OpenOptions, below: Below) -> Warning {
+    let path = options.path.display();
+    match below {
+        Below::Memory(way) => {
+            let names: Vec<String> = way.iter().map(|one| one.display().to_string()).collect();
+            let on = if names.is_empty() { String::new() } else { format!(" (on {})", names.join(", on ")) };
+            Warning::new(format!(
+                "{path}: lies in memory{on}: its writes do not survive a restart of this host, so export it as \
+                 volatile, or move it to a disk"
+            ))
+        }
+        // Not certain; in a container it is the usual case.
+        Below::Unknown(below) => Warning {
+            level: log::Level::Info,
+            text: format!(
+                "{path}: lies on {}, which xblade cannot look at: if that is in memory, writes do not survive a \
+                 restart of this host",
+                below.display()
+            ),
+        },
+    }
 }
 
 /// Whether the file is in hugetlbfs.
@@ -26,7 +88,7 @@ pub(super) fn is_huge(file: &File) -> bool {
 /// hole in such a file would take memory as soon as it is mapped.
 pub(super) fn is_resident(file: &File) -> bool {
     let in_memory = file_system(file).is_some_and(|kind| IN_MEMORY.contains(&kind));
-    in_memory && file.metadata().is_ok_and(|f| f.is_file() && f.blocks().saturating_mul(512) >= f.len())
+    in_memory && file.metadata().is_ok_and(|facts| facts.is_file() && allocated(&facts) >= facts.len())
 }
 
 /// Whether a user-space program serves the file system.
@@ -34,50 +96,6 @@ pub(super) fn is_fuse(file: &File) -> bool {
     file_system(file) == Some(libc::FUSE_SUPER_MAGIC)
 }
 
-fn tail(options: &OpenOptions, size: u64) -> Option<Warning> {
-    let bytes = size.saturating_sub(options.offset_bytes) % SECTOR_BYTES;
-    (options.length_bytes.is_none() && bytes > 0)
-        .then(|| Warning::TailCut { path: options.path.clone(), bytes })
-}
-
-fn hole(options: &OpenOptions, file: &File, size: u64) -> Option<Warning> {
-    let facts = file.metadata().ok()?;
-    // `st_blocks` counts in units of 512 bytes on every file system.
-    let allocated = facts.blocks().saturating_mul(512);
-    (!options.read_only && !facts.file_type().is_block_device() && allocated < size)
-        .then(|| Warning::Sparse { path: options.path.clone(), allocated, size })
-}
-
-fn memory(options: &OpenOptions, file: &File) -> Option<Warning> {
-    if !wants_stable_writes(options) {
-        return None;
-    }
-    let path = options.path.clone();
-    Some(match memory::below(file)? {
-        Below::Memory(way) => Warning::InMemory { path, way },
-        Below::Unknown(below) => Warning::UnknownBelow { path, below },
-    })
-}
-
-fn wants_stable_writes(options: &OpenOptions) -> bool {
-    !options.read_only && options.durability == Durability::Durable
-}
-
 pub(super) fn file_system(file: &File) -> Option<libc::c_long> {
-    statfs(file).map(|facts| facts.f_type as libc::c_long)
-}
-
-/// The id of a file system, chosen by the file system.
-pub(super) fn file_system_id(file: &File) -> Option<[u32; 2]> {
-    let id = statfs(file)?.f_fsid;
-    // SAFETY: an `fsid_t` is two `int`.
-    Some(unsafe { std::mem::transmute::<libc::fsid_t, [u32; 2]>(id) })
-}
-
-fn statfs(file: &File) -> Option<libc::statfs> {
-    // SAFETY: all-zero is a valid `statfs`.
-    let mut facts: libc::statfs = unsafe { std::mem::zeroed() };
-    // SAFETY: a valid descriptor, and a structure for the call to fill.
-    let result = unsafe { libc::fstatfs(file.as_raw_fd(), &mut facts) };
-    (result == 0).then_some(facts)
+    fstatfs(file).ok().map(|facts| facts.f_type as libc::c_long)
 }

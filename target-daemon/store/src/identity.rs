@@ -9,12 +9,15 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{device, file_facts};
+use rustix::fs::fstatvfs;
+
+use super::device;
+use super::file_facts::{Id, is_device, is_fuse};
 
 /// What it is of: `file`, `device`, or the engine of a store without a file.
 const KIND: &str = "kind";
@@ -54,10 +57,9 @@ impl Identity {
     /// The identity of an open file or device.
     pub(super) fn of(file: &File) -> Self {
         let Ok(facts) = file.metadata() else { return Self::default() };
-        Self::from_facts(match facts.file_type().is_block_device() {
-            true => of_device(facts.rdev()),
-            false => of_file(file, &facts),
-        })
+        let rows = if is_device(&facts) { of_device(facts.rdev()) } else { of_file(file, &facts) };
+        let known = rows.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Self::from_facts(known)
     }
 
     /// A saved identity.
@@ -88,70 +90,61 @@ impl Identity {
     }
 }
 
-fn of_file(file: &File, facts: &Metadata) -> Vec<(String, String)> {
+/// Facts by name, as far as they are known.
+type Rows = Vec<(&'static str, Option<String>)>;
+
+fn of_file(file: &File, facts: &Metadata) -> Rows {
     let (uuid, fsid) = (device::file_system_uuid(file), fsid(file, facts.dev()));
     let dev = (uuid.is_none() && fsid.is_none()).then(|| facts.dev().to_string());
     // A query of a FUSE file would wait for its server.
-    let generation = if file_facts::is_fuse(file) { None } else { device::generation(file) };
-    let rows = [
+    let generation = if is_fuse(file) { None } else { device::generation(file) };
+    vec![
         (KIND, Some("file".to_owned())),
         ("inode", Some(facts.ino().to_string())),
         ("uuid", uuid),
         ("fsid", fsid),
         (DEV, dev),
         ("generation", generation.map(|generation| generation.to_string())),
-    ];
-    known(rows)
+    ]
 }
 
 /// The id of a file system, unless it is derived from its device number, which may change
 /// at a restart. Btrfs has one for each subvolume; the inode numbers repeat between
 /// subvolumes.
 fn fsid(file: &File, dev: u64) -> Option<String> {
-    let id = file_facts::file_system_id(file)?;
+    let id = fstatvfs(file).ok()?.f_fsid;
     let (major, minor) = (libc::major(dev), libc::minor(dev));
     let of_device = minor & 0xff | major << 8 | (minor & !0xff) << 12;
-    (id != [0, 0] && id != [of_device, 0]).then(|| format!("{:08x}{:08x}", id[0], id[1]))
+    (id != 0 && id != of_device.into()).then(|| format!("{:08x}{:08x}", id as u32, id >> 32))
 }
 
-fn of_device(number: u64) -> Vec<(String, String)> {
-    let name = format!("{}:{}", libc::major(number), libc::minor(number));
-    let folder = PathBuf::from(format!("/sys/dev/block/{name}"));
-    let folder = fs::canonicalize(&folder).unwrap_or(folder);
-    let partition = read(&folder.join("partition"));
+fn of_device(number: u64) -> Rows {
+    let folder = device::folder(number).unwrap_or_default();
+    let partition = read(&folder, "partition");
     // A partition has no id of its own: use that of its disk, and the partition number.
-    let disk = match (&partition, folder.parent()) {
-        (Some(_), Some(disk)) => disk,
-        _ => &folder,
-    };
-    let told = |(fact, files): &(&'static str, &[&str])| {
-        Some((*fact, Some(files.iter().find_map(|file| read(&disk.join(file)))?)))
-    };
-    let mut rows: Vec<(&str, Option<String>)> = DEVICE_FACTS.iter().filter_map(told).collect();
+    let disk = folder.parent().filter(|_| partition.is_some()).unwrap_or(&folder);
+    let told =
+        |(fact, files): &(&'static str, &[&str])| (*fact, files.iter().find_map(|file| read(disk, file)));
+    let mut rows: Rows = DEVICE_FACTS.iter().map(told).collect();
     rows.push(("partuuid", partuuid(&folder)));
-    if rows.iter().all(|(_, value)| value.is_none()) {
-        rows.push(("number", Some(name)));
-    } else {
-        rows.push(("partition", partition));
-    }
+    rows.push(match rows.iter().all(|(_, value)| value.is_none()) {
+        true => ("number", Some(format!("{}:{}", libc::major(number), libc::minor(number)))),
+        false => ("partition", partition),
+    });
     rows.push((KIND, Some("device".to_owned())));
-    known(rows)
+    rows
 }
 
 fn partuuid(folder: &Path) -> Option<String> {
-    let told = fs::read_to_string(folder.join("uevent")).ok()?;
+    let told = device::attribute(folder, "uevent")?;
     told.lines().find_map(|line| line.strip_prefix("PARTUUID=")).map(str::to_owned)
 }
 
-fn read(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
+fn read(folder: &Path, name: &str) -> Option<String> {
+    let text = device::attribute(folder, name)?;
     // A loop device whose backing file has been unlinked.
     let text = text.trim().trim_end_matches(" (deleted)");
     (!text.is_empty()).then(|| text.to_owned())
-}
-
-fn known<'a>(rows: impl IntoIterator<Item = (&'a str, Option<String>)>) -> Vec<(String, String)> {
-    rows.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// The data of an export: a file or device, and where the export begins in it.
@@ -195,18 +188,13 @@ impl OpenFile {
     /// the file, or if that cannot be determined.
     pub fn look(&self) -> Option<Replaced> {
         let ours = self.file.metadata().ok()?;
-        let is_device = ours.file_type().is_block_device();
-        let is_ours = |theirs: &Metadata| match is_device {
-            true => theirs.file_type().is_block_device() && theirs.rdev() == ours.rdev(),
-            false => (theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino()),
-        };
         let is_taken = match fs::metadata(&self.path) {
-            Ok(theirs) if is_ours(&theirs) => return None,
+            Ok(theirs) if Id::of(&theirs) == Id::of(&ours) => return None,
             Ok(_) => true,
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => false,
             Err(_) => return None,
         };
-        Some(Replaced { is_taken, is_nameless: !is_device && ours.nlink() == 0 })
+        Some(Replaced { is_taken, is_nameless: !is_device(&ours) && ours.nlink() == 0 })
     }
 
     /// Makes all data written to it stable.

@@ -135,12 +135,6 @@ impl IoVec {
     }
 }
 
-impl Default for IoVec {
-    fn default() -> Self {
-        Self::EMPTY
-    }
-}
-
 impl std::fmt::Debug for IoVec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Buffers({} bytes in {} pieces)", self.bytes, self.count)

@@ -16,7 +16,7 @@
 //!              └───────► descriptor              their durable writes; everything, without io_uring
 //! select                     which of them a file or device gets
 //! sharing                    which exports would interfere with each other
-//! NullStore, ram             no data, and no file
+//! RamStore                   no file: `ram`, `null`
 //! engine, options            all of them by name, and what can be said about an export
 //! Overlap                    which operations may be submitted to a store together
 //! ```
@@ -30,26 +30,20 @@ mod device;
 mod dio;
 mod engine;
 mod options;
-mod problem;
 mod ram;
 mod size;
-mod discard;
 pub mod disk;
 mod error;
 mod io_error;
 mod identity;
-mod immediate;
 mod lock;
 mod mapping;
-mod write_cache;
 mod memory;
 mod mmap;
-mod null;
 mod open;
 mod overlap;
 /// Bugs to plant in test builds.
 pub mod plant;
-mod prefetch;
 mod ranges;
 mod file_facts;
 mod sharing;
@@ -61,16 +55,13 @@ use crate::plant::{Bug, planted};
 
 pub use completion_queue::QUEUE_MAX;
 pub use engine::{ENGINES, Engine, StoreSpec};
-pub use error::{Beside, OpenError, OpenErrorKind, Warning};
+pub use error::{Beside, OpenError, OpenErrorKind, Problem, Warning};
 pub use identity::{Data, Identity, OpenFile, Replaced};
-pub use immediate::{Execute, Immediate};
 pub use io_vec::{IoVec, SEGMENTS_MAX};
-pub use mmap::MmapStore;
-pub use null::{Null, NullStore};
 pub use open::{Access, OpenOptions, Sync};
 pub use options::{AUTO, Conflict, OPTIONS, Opt, Options, Setting, Takes, Value};
 pub use overlap::{Overlap, OverlapFull, Span};
-pub use problem::Problem;
+pub use ram::RamStore;
 pub use ranges::{Extent, ranges, span};
 pub use select::{Opened, open};
 pub use sharing::Expected;
@@ -143,8 +134,11 @@ pub struct Completion {
     /// The token of the operation.
     pub token: u32,
     /// `Ok` only if all of it was done and, for a write, if it is as durable as promised.
-    pub result: Result<(), IoError>,
+    pub result: OpResult,
 }
+
+/// `Ok` only if all of an operation was done.
+pub type OpResult = Result<(), IoError>;
 
 /// Why an operation failed. Small and `Copy`: the data path allocates nothing. After an
 /// error, the memory of a read and the sectors of a write hold old bytes, new bytes or a
@@ -189,9 +183,10 @@ impl Geometry {
 }
 
 /// What an acknowledged write survives.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Durability {
     /// It is on stable storage.
+    #[default]
     Durable,
     /// It is in the page cache; a power failure may lose it.
     Volatile,
@@ -224,9 +219,7 @@ pub trait Store: Send {
     /// Announces the memory of future buffers, so that it can be registered with the
     /// kernel. Called once, before the first operation. The areas stay mapped as long as
     /// the store lives.
-    fn register(&mut self, areas: &[MemRegion]) {
-        let _ = areas;
-    }
+    fn register(&mut self, _areas: &[MemRegion]) {}
 
     /// The error since which the store refuses writes, if there was one.
     fn degraded(&self) -> Option<IoError> {
@@ -235,24 +228,19 @@ pub trait Store: Send {
 
     /// Refuses writes from now on, as after this error: a sync of the file failed before
     /// the store was opened.
-    fn degrade(&mut self, fault: IoError) {
-        let _ = fault;
-    }
+    fn degrade(&mut self, _fault: IoError) {}
 
     /// Accepts an operation, or returns it if the queue is full.
     fn submit(&mut self, op: Op) -> Result<(), Full>;
 
     /// Hints that these sectors will probably be read next. Must be cheap, or do nothing.
     /// The arguments are unchecked.
-    fn prefetch(&self, sector: u64, sectors: u64) {
-        let _ = (sector, sectors);
-    }
+    fn prefetch(&self, _sector: u64, _sectors: u64) {}
 
     /// Executes a read or write inline, if that needs no waiting. It then needs no queue
     /// entry and no completion, and its token is ignored. `None`: nothing was done; submit
     /// it. Not called on a store with a descriptor ([`Store::fd`]).
-    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
-        let _ = op;
+    fn try_inline(&mut self, _op: &mut Op) -> Option<OpResult> {
         None
     }
 

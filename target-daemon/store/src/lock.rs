@@ -14,7 +14,6 @@
 //! File locks are advisory: QEMU and any program that calls `fcntl` respect them; `vblade`
 //! without options, loop devices and `dd` do not check.
 
-use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -24,51 +23,45 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The holder of a lock that was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Holder {
-    /// Another process, by its id.
-    Process(u32),
-    /// Another export of this process.
-    Ourselves,
-    /// Unknown to the kernel: in another namespace or on another host.
-    Unknown,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Process(pid) => write!(f, "process {pid}"),
-            Self::Ourselves => write!(f, "another export of this process"),
-            Self::Unknown => write!(f, "an unknown process"),
-        }
-    }
-}
-
-/// Why a lock was refused.
-pub(super) enum Refused {
-    By(Holder),
-    System(io::Error),
-}
+use super::{OpenError, OpenErrorKind, OpenOptions};
 
 /// How long to wait for a lock without a known holder.
 const UNKNOWN_HOLDER_MAX: Duration = Duration::from_secs(10);
 
-/// Locks `length` bytes from `offset` on; `None` for everything up to any future end.
+/// Locks the extent, without a length up to any future end.
 ///
 /// Waits for a lock without a live holder: the kernel may still be finishing the I/O of a
 /// process that was just killed, and its writes must not overwrite newer data. The lock
 /// ends with the last of them.
-pub(super) fn lock(file: &File, offset: u64, length: Option<u64>, read_only: bool) -> Result<(), Refused> {
+pub(super) fn lock(file: &File, options: &OpenOptions) -> Result<(), OpenError> {
     let started = Instant::now();
     loop {
-        match lock_now(file, offset, length, read_only) {
-            Err(Refused::By(Holder::Unknown)) if started.elapsed() < UNKNOWN_HOLDER_MAX && can_look() => {
+        let refused =
+            lock_now(file, options).map_err(|source| OpenError::system(&options.path, "lock", source));
+        match refused? {
+            None => return Ok(()),
+            Some(Holder(None)) if started.elapsed() < UNKNOWN_HOLDER_MAX && can_look() => {
                 thread::sleep(Duration::from_millis(10));
             }
-            result => return result,
+            Some(holder) => return Err(locked(options, holder)),
         }
     }
+}
+
+/// The holder of a lock that was refused, by its id; `None` if the kernel does not know it: in
+/// another namespace or on another host.
+struct Holder(Option<u32>);
+
+fn locked(options: &OpenOptions, Holder(holder): Holder) -> OpenError {
+    let ours = holder == Some(std::process::id());
+    let by = match holder {
+        _ if ours => "another export of this process".to_owned(),
+        Some(pid) => format!("process {pid}"),
+        None => "an unknown process".to_owned(),
+    };
+    let remedy = "end that use, or give exports that do not overlap";
+    let kind = if ours { OpenErrorKind::LockedByUs } else { OpenErrorKind::Machine };
+    OpenError::new(&options.path, format!("is locked by {by}"), remedy).of(kind)
 }
 
 /// Whether a live holder could be found. Not in the sandbox: there the holder is most
@@ -77,19 +70,20 @@ fn can_look() -> bool {
     fs::read_dir("/proc").is_ok()
 }
 
-fn lock_now(file: &File, offset: u64, length: Option<u64>, read_only: bool) -> Result<(), Refused> {
-    let kind = if read_only { libc::F_RDLCK } else { libc::F_WRLCK };
-    let mut range = whole(kind);
-    range.l_start = to_offset(offset)?;
-    range.l_len = to_offset(length.unwrap_or(0))?;
+/// Locks the extent; otherwise returns the holder of the lock that is in the way.
+fn lock_now(file: &File, options: &OpenOptions) -> io::Result<Option<Holder>> {
+    let mut range = whole(if options.read_only { libc::F_RDLCK } else { libc::F_WRLCK });
+    // The extent lies in the file, so both fit.
+    range.l_start = options.offset_bytes as libc::off_t;
+    range.l_len = options.length_bytes.unwrap_or(0) as libc::off_t;
     // SAFETY: a valid descriptor and a valid `flock`.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &range) } == 0 {
-        return Ok(());
+        return Ok(None);
     }
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
-        Some(libc::EAGAIN | libc::EACCES) => Err(Refused::By(holder(file, range))),
-        _ => Err(Refused::System(error)),
+        Some(libc::EAGAIN | libc::EACCES) => Ok(Some(holder(file, range))),
+        _ => Err(error),
     }
 }
 
@@ -109,22 +103,12 @@ fn whole(kind: libc::c_int) -> libc::flock {
     range
 }
 
-fn to_offset(bytes: u64) -> Result<libc::off_t, Refused> {
-    libc::off_t::try_from(bytes).map_err(|_| Refused::System(io::Error::from_raw_os_error(libc::EOVERFLOW)))
-}
-
 fn holder(file: &File, mut range: libc::flock) -> Holder {
     // SAFETY: a valid descriptor and a valid `flock`, which the call fills.
     let asked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut range) };
     // The lock of a process names it; a description lock gives -1.
-    match u32::try_from(range.l_pid) {
-        Ok(pid) if asked == 0 && pid > 0 => name(pid),
-        _ => find_holder(file, &range).map_or(Holder::Unknown, name),
-    }
-}
-
-fn name(pid: u32) -> Holder {
-    if pid == std::process::id() { Holder::Ourselves } else { Holder::Process(pid) }
+    let named = u32::try_from(range.l_pid).ok().filter(|pid| asked == 0 && *pid > 0);
+    Holder(named.or_else(|| find_holder(file, &range)))
 }
 
 /// The process with a descriptor that shows a lock on this file.
@@ -159,23 +143,19 @@ fn overlaps(extent: &str, range: &libc::flock) -> bool {
     first < end && last >= range.l_start
 }
 
-/// Exclusive use of a block device by this process.
-#[derive(Debug)]
-pub(super) struct Claim(#[expect(dead_code, reason = "held, not used")] File);
-
-/// The active claims, by device number.
-static CLAIMS: Mutex<Vec<(u64, Weak<Claim>)>> = Mutex::new(Vec::new());
+/// The devices that this process uses exclusively, by number, each as long as the file that
+/// claims it is open.
+static CLAIMS: Mutex<Vec<(u64, Weak<File>)>> = Mutex::new(Vec::new());
 
 /// Claims a device. A second store on it shares the claim of the first.
-pub(super) fn claim(path: &Path, device: u64) -> io::Result<Arc<Claim>> {
+pub(super) fn claim(path: &Path, device: u64) -> io::Result<Arc<File>> {
     let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
     claims.retain(|(_, claim)| claim.strong_count() > 0);
     let known = claims.iter().find(|(known, _)| *known == device);
     if let Some(claim) = known.and_then(|(_, claim)| claim.upgrade()) {
         return Ok(claim);
     }
-    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(path)?;
-    let claim = Arc::new(Claim(file));
+    let claim = Arc::new(fs::OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(path)?);
     claims.push((device, Arc::downgrade(&claim)));
     Ok(claim)
 }

@@ -6,11 +6,6 @@ use std::io;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
 use super::{IoVec, sigbus};
-use crate::prefetch;
-
-/// A page was not available, and the copy ended early.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Interrupted;
 
 /// A shared mapping. No reference into it ever exists, only raw copies: other programs may
 /// write the file at any time.
@@ -51,48 +46,66 @@ impl Mapping {
     /// Prefetches the bytes at `at` into the CPU cache, if they are within the mapping.
     pub(super) fn prefetch(&self, at: usize, bytes: usize) {
         if at.checked_add(bytes).is_some_and(|end| end <= self.raw.len()) {
-            prefetch::bytes(self.raw.as_ptr().wrapping_add(at), bytes);
+            prefetch(self.raw.as_ptr().wrapping_add(at), bytes);
         }
     }
 
-    /// Fills `buffers` from the bytes at `at`.
-    pub(super) fn read(&self, at: usize, buffers: &mut IoVec) -> Result<(), Interrupted> {
-        self.check(at, buffers)?;
-        let mut from = self.raw.as_ptr().wrapping_add(at);
-        for iovec in buffers.iovecs() {
-            // SAFETY: `from` stays in the mapping (checked above for the sum of the
-            // pieces); the piece is valid and ours because we hold the list mutably; a
-            // frame and a file mapping do not overlap.
-            if !unsafe { sigbus::copy(iovec.iov_base.cast(), from, iovec.iov_len) } {
-                return Err(Interrupted);
-            }
-            from = from.wrapping_add(iovec.iov_len);
-        }
-        Ok(())
+    /// Fills `buffers` from the bytes at `at`. Returns `false` if a page was not available, and
+    /// the copy ended early.
+    #[must_use]
+    pub(super) fn read(&self, at: usize, buffers: &mut IoVec) -> bool {
+        self.copy(at, buffers, |here, iovec| {
+            // SAFETY: `here` stays in the mapping (`copy`); the piece is valid and ours because
+            // we hold the list mutably; a frame and a file mapping do not overlap.
+            unsafe { sigbus::copy(iovec.iov_base.cast(), here, iovec.iov_len) }
+        })
     }
 
-    /// Copies `buffers` to the bytes at `at`.
-    pub(super) fn write(&self, at: usize, buffers: &IoVec) -> Result<(), Interrupted> {
-        self.check(at, buffers)?;
-        if !self.writable {
-            return Err(Interrupted);
-        }
-        let mut to = self.raw.as_mut_ptr().wrapping_add(at);
-        for iovec in buffers.iovecs() {
-            // SAFETY: as in `read`, in the other direction; the mapping is writable
-            // (checked above).
-            if !unsafe { sigbus::copy(to, iovec.iov_base.cast(), iovec.iov_len) } {
-                return Err(Interrupted);
-            }
-            to = to.wrapping_add(iovec.iov_len);
-        }
-        Ok(())
+    /// Copies `buffers` to the bytes at `at`. Returns `false` as [`Self::read`].
+    #[must_use]
+    pub(super) fn write(&self, at: usize, buffers: &IoVec) -> bool {
+        let copy = |here, iovec: &libc::iovec| {
+            // SAFETY: as in `read`, in the other direction; the mapping is writable (checked
+            // below).
+            unsafe { sigbus::copy(here, iovec.iov_base.cast(), iovec.iov_len) }
+        };
+        self.writable && self.copy(at, buffers, copy)
     }
 
-    fn check(&self, at: usize, buffers: &IoVec) -> Result<(), Interrupted> {
-        match at.checked_add(buffers.len()) {
-            Some(end) if end <= self.raw.len() => Ok(()),
-            _ => Err(Interrupted),
+    /// Calls `copy` for each piece with its place, if all of them lie in the mapping.
+    fn copy(&self, at: usize, buffers: &IoVec, copy: impl Fn(*mut u8, &libc::iovec) -> bool) -> bool {
+        if at.checked_add(buffers.len()).is_none_or(|end| end > self.raw.len()) {
+            return false;
         }
+        let mut here = self.raw.as_mut_ptr().wrapping_add(at);
+        buffers.iovecs().iter().all(|iovec| {
+            let place = here;
+            here = here.wrapping_add(iovec.iov_len);
+            copy(place, iovec)
+        })
     }
 }
+
+/// Size of a cache line in bytes.
+const LINE: usize = 64;
+
+/// Prefetches the cache line at `from` and the following ones that hold its first `bytes`
+/// bytes. It is only a hint: it reads nothing visible to the program, and unmapped
+/// addresses are ignored.
+#[inline]
+fn prefetch(from: *const u8, bytes: usize) {
+    for at in (0..bytes.max(1)).step_by(LINE) {
+        line(from.wrapping_add(at));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn line(at: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a prefetch reads nothing visible to the program, and faults on no address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn line(_: *const u8) {}

@@ -2,12 +2,13 @@
 //! below an overlay, a loop device, a volume, or a file system on one of these.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, open, statx};
 
-use super::file_facts::file_system;
+use super::device::{attribute, folder};
+use super::file_facts::{file_system, is_device};
 
 /// tmpfs and ramfs.
 pub(super) const IN_MEMORY: [libc::c_long; 2] = [libc::TMPFS_MAGIC, 0x8584_58f6];
@@ -37,7 +38,7 @@ pub(super) fn below(file: &File) -> Option<Below> {
 fn of_file(file: &File, layers: u32) -> Option<Below> {
     let layers = layers.checked_sub(1)?;
     let facts = file.metadata().ok()?;
-    if facts.file_type().is_block_device() {
+    if is_device(&facts) {
         return of_device(&folder(facts.rdev())?, layers);
     }
     let kind = file_system(file)?;
@@ -47,17 +48,11 @@ fn of_file(file: &File, layers: u32) -> Option<Below> {
     if kind == OVERLAY {
         // Without an upper layer it is read-only.
         let upper = upper_layer(&mount(file)?)?;
-        return match look(&upper) {
-            Some(file) => by_way_of(upper, of_file(&file, layers)),
-            None => Some(Below::Unknown(upper)),
-        };
+        return of_path(upper, layers);
     }
     // btrfs has its own device number for each volume; its mount names the device.
     let number = match libc::major(facts.dev()) {
-        0 => fs::metadata(source(&mount(file)?)?)
-            .ok()
-            .filter(|facts| facts.file_type().is_block_device())?
-            .rdev(),
+        0 => fs::metadata(source(&mount(file)?)?).ok().filter(is_device)?.rdev(),
         _ => facts.dev(),
     };
     let device = folder(number)?;
@@ -75,12 +70,8 @@ fn of_device(device: &Path, layers: u32) -> Option<Below> {
     if number.is_some_and(|number| number.parse::<u32>().is_ok()) {
         return Some(Below::Memory(Vec::new()));
     }
-    if let Ok(path) = fs::read_to_string(device.join("loop/backing_file")) {
-        let path = PathBuf::from(path.trim_end_matches('\n'));
-        return match look(&path) {
-            Some(file) => by_way_of(path, of_file(&file, layers)),
-            None => Some(Below::Unknown(path)),
-        };
+    if let Some(path) = attribute(device, "loop/backing_file") {
+        return of_path(path.into(), layers);
     }
     let slaves = fs::read_dir(device.join("slaves")).into_iter().flatten().flatten();
     slaves
@@ -95,14 +86,12 @@ fn by_way_of(one: PathBuf, below: Option<Below>) -> Option<Below> {
     })
 }
 
-/// Opens a file for inspection only (O_PATH).
-fn look(path: &Path) -> Option<File> {
-    open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok().map(File::from)
-}
-
-/// The sysfs directory of a device.
-fn folder(number: u64) -> Option<PathBuf> {
-    fs::canonicalize(format!("/sys/dev/block/{}:{}", libc::major(number), libc::minor(number))).ok()
+/// The same for the file at this path, which is opened for inspection only.
+fn of_path(path: PathBuf, layers: u32) -> Option<Below> {
+    match open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => by_way_of(path, of_file(&file.into(), layers)),
+        Err(_) => Some(Below::Unknown(path)),
+    }
 }
 
 fn name(device: &Path) -> PathBuf {

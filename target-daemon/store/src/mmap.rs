@@ -26,31 +26,20 @@
 
 use std::io;
 
+use rustix::process::{Resource, getrlimit};
+
 use super::completion_queue::CompletionQueue;
-use super::descriptor::{self, Stopped};
-use super::discard;
-use super::file_facts;
 use super::mapping::Mapping;
 use super::open::Backing;
 use super::{
-    Access, Completion, Durability, Full, Geometry, IoError, IoVec, Kind, Op, OpenError, OpenOptions,
-    SECTOR_BYTES, Store, Warning, ranges,
+    Completion, Durability, Full, Geometry, IoError, IoVec, Kind, Op, OpResult, OpenError, OpenOptions,
+    SECTOR_BYTES, Store, descriptor, file_facts, ranges,
 };
 use crate::plant::{Bug, planted};
 
 /// The most bytes of a request that are prefetched: the data of the longest reply. The
 /// count of an unchecked frame may be larger.
 const FORESEEN_MAX: u64 = 16 * SECTOR_BYTES;
-
-/// How a write reaches the medium.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Writes {
-    Refused,
-    /// To the mapping, or to the page cache; stable after a flush.
-    Volatile,
-    /// Through the descriptor; complete after an `fdatasync`.
-    Synced,
-}
 
 /// A file or block device, mapped or accessed through its descriptor.
 #[derive(Debug)]
@@ -59,8 +48,9 @@ pub struct MmapStore {
     mapping: Option<Mapping>,
     backing: Backing,
     geometry: Geometry,
-    writes: Writes,
-    pages: Pages,
+    /// Writes go to the mapping or the page cache, and are stable after a flush. Otherwise they
+    /// go through the descriptor, and are complete after an `fdatasync`.
+    is_volatile: bool,
     failed: Option<IoError>,
     completed: CompletionQueue,
     /// The end of the file as last seen in this turn, so that a batch of zero reads queries
@@ -69,55 +59,25 @@ pub struct MmapStore {
 }
 
 impl MmapStore {
-    /// Opens, locks and maps what `options` describe.
-    pub fn open(options: &OpenOptions) -> Result<Self, OpenError> {
-        let backing = Backing::open(options)?;
-        let mapped = match options.access {
-            Access::Mapped => true,
-            Access::Direct | Access::Cached | Access::Descriptor => false,
-            Access::Fitting => file_facts::is_resident(backing.file()),
-        };
-        Self::over(backing, options, mapped)
-    }
-
     /// A store on an opened file, mapped or through its descriptor.
-    pub(super) fn over(backing: Backing, options: &OpenOptions, mapped: bool) -> Result<Self, OpenError> {
-        let writes = match (options.read_only, options.durability) {
-            (true, _) => Writes::Refused,
-            (false, Durability::Volatile) => Writes::Volatile,
-            (false, Durability::Durable) => Writes::Synced,
-        };
-        let pages = Pages { pinned: options.pin, huge: options.huge && !file_facts::is_huge(backing.file()) };
-        let map = || map(&backing, backing.bytes(), writes, pages);
-        let mapping = mapped.then(map).transpose();
-        let mapping = mapping.map_err(|refused| refused.error(options, backing.bytes()))?;
+    pub(super) fn over(backing: Backing, mapped: bool) -> Result<Self, OpenError> {
+        let mapping = mapped.then(|| map(&backing, backing.bytes)).transpose()?;
         let geometry = Geometry {
-            discards: backing.discards(),
-            ..Geometry::new(backing.bytes() / SECTOR_BYTES, backing.physical_bytes())
+            discards: backing.discards,
+            ..Geometry::new(backing.bytes / SECTOR_BYTES, backing.physical_bytes)
         };
         Ok(Self {
             mapping,
+            is_volatile: backing.options.durability == Durability::Volatile,
             backing,
             geometry,
-            writes,
-            pages,
             failed: None,
             completed: CompletionQueue::new(),
             end_seen: 0,
         })
     }
 
-    /// Warnings for the operator about the file.
-    pub fn warnings(&self) -> &[Warning] {
-        self.backing.warnings()
-    }
-
-    /// Whether reads use a mapping instead of the descriptor.
-    pub fn is_mapped(&self) -> bool {
-        self.mapping.is_some()
-    }
-
-    fn execute(&mut self, op: &mut Op) -> Result<(), IoError> {
+    fn execute(&mut self, op: &mut Op) -> OpResult {
         let at = op.range_in(self.geometry)?;
         match op.kind {
             Kind::Read => self.read(at, &mut op.buffers),
@@ -131,10 +91,9 @@ impl MmapStore {
         }
     }
 
-    fn read(&mut self, at: u64, buffers: &mut IoVec) -> Result<(), IoError> {
-        let copied = self.mapping.as_ref().map(|mapping| mapping.read(at as usize, buffers));
-        if copied != Some(Ok(())) {
-            return Ok(descriptor::read(self.backing.file(), buffers, self.backing.offset() + at)?);
+    fn read(&mut self, at: u64, buffers: &mut IoVec) -> OpResult {
+        if !self.mapping.as_ref().is_some_and(|mapping| mapping.read(at as usize, buffers)) {
+            return Ok(descriptor::read(&self.backing.file, buffers, self.offset() + at)?);
         }
         // In a truncated file, the rest of the last page reads as zeros without SIGBUS.
         // Then the last byte of the read is such a zero, so any other last byte avoids the
@@ -148,49 +107,52 @@ impl MmapStore {
         Ok(())
     }
 
-    fn write(&mut self, at: u64, buffers: &IoVec) -> Result<(), IoError> {
+    fn write(&mut self, at: u64, buffers: &IoVec) -> OpResult {
         self.check_writable()?;
         self.check_end(self.end_of(at, buffers))?;
-        if self.writes == Writes::Volatile
+        if self.is_volatile
             && let Some(mapping) = &self.mapping
         {
-            if mapping.write(at as usize, buffers).is_ok() {
+            if mapping.write(at as usize, buffers) {
                 return Ok(());
             }
             // It may have been interrupted because the file has just shrunk.
             self.check_end(self.end_of(at, buffers))?;
         }
-        Ok(descriptor::write(self.backing.file(), buffers, self.backing.offset() + at)?)
+        Ok(descriptor::write(&self.backing.file, buffers, self.offset() + at)?)
     }
 
-    fn discard(&mut self, buffers: &IoVec) -> Result<(), IoError> {
+    fn discard(&mut self, buffers: &IoVec) -> OpResult {
         self.check_writable()?;
         if !self.geometry.discards {
             return Err(IoError::System);
         }
         if let Some(span) = super::span(buffers) {
-            self.check_end(self.backing.offset() + span.end())?;
+            self.check_end(self.offset() + span.end())?;
         }
         for range in ranges(buffers) {
-            let at = self.backing.offset() + range.at;
-            let mut punched = discard::punch(self.backing.file(), at, range.bytes);
-            if punched == Err(Stopped::Errno(libc::EBUSY)) {
+            let at = self.offset() + range.at;
+            let mut punched = descriptor::punch(&self.backing.file, at, range.bytes);
+            if punched.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy) {
                 // A device that is claimed, as ours are, drops only stable data from the
                 // page cache.
                 self.flush()?;
-                punched = discard::punch(self.backing.file(), at, range.bytes);
+                punched = descriptor::punch(&self.backing.file, at, range.bytes);
             }
             punched?;
         }
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), IoError> {
+    fn flush(&mut self) -> OpResult {
         if let Some(fault) = self.failed {
             self.completed.settle(Err(fault));
             return Err(fault);
         }
-        let result = descriptor::sync(self.backing.file()).map_err(|why| IoError::from(why).of_sync());
+        // `fdatasync` also covers what was written through the mapping: the first store to a
+        // clean page marks it dirty in the page cache, and `msync(MS_SYNC)` makes the same call
+        // in the kernel, for a range.
+        let result = self.backing.file.sync_data().map_err(|why| IoError::from(why).of_sync());
         self.failed = result.err();
         self.completed.settle(result);
         result
@@ -198,26 +160,31 @@ impl MmapStore {
 
     fn measure(&mut self) {
         let Some(bytes) = self.backing.resized() else { return };
-        let map = |_: &Mapping| map(&self.backing, bytes, self.writes, self.pages);
+        let map = |_: &Mapping| map(&self.backing, bytes);
         if let Ok(mapping) = self.mapping.as_ref().map(map).transpose() {
             self.mapping = mapping;
-            self.backing.set_bytes(bytes);
+            self.backing.bytes = bytes;
             self.geometry.sectors = bytes / SECTOR_BYTES;
         }
     }
 
-    fn check_writable(&self) -> Result<(), IoError> {
-        let refused = self.writes == Writes::Refused || self.failed.is_some();
+    fn check_writable(&self) -> OpResult {
+        let refused = self.backing.options.read_only || self.failed.is_some();
         if refused { Err(IoError::ReadOnly) } else { Ok(()) }
     }
 
     /// Checks that the file still reaches the end of an operation.
-    fn check_end(&self, end: u64) -> Result<(), IoError> {
+    fn check_end(&self, end: u64) -> OpResult {
         if end <= self.backing.bytes_now()? { Ok(()) } else { Err(IoError::Media) }
     }
 
+    /// Where it starts in the file.
+    fn offset(&self) -> u64 {
+        self.backing.options.offset_bytes
+    }
+
     fn end_of(&self, at: u64, buffers: &IoVec) -> u64 {
-        self.backing.offset() + at + buffers.len() as u64
+        self.offset() + at + buffers.len() as u64
     }
 }
 
@@ -237,10 +204,8 @@ impl Store for MmapStore {
     fn submit(&mut self, op: Op) -> Result<(), Full> {
         let mut op = self.completed.admit(op)?;
         let result = self.execute(&mut op);
-        let unstable = op.kind.writes()
-            && self.writes == Writes::Synced
-            && result.is_ok()
-            && !planted(Bug::AckBeforeStable);
+        let unstable =
+            op.kind.writes() && !self.is_volatile && result.is_ok() && !planted(Bug::AckBeforeStable);
         if unstable {
             self.completed.wait(op.token);
         } else {
@@ -258,10 +223,10 @@ impl Store for MmapStore {
     }
 
     /// Operations that are one copy from or to the mapping.
-    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
+    fn try_inline(&mut self, op: &mut Op) -> Option<OpResult> {
         let at_once = match op.kind {
             Kind::Read => true,
-            Kind::Write => self.writes == Writes::Volatile,
+            Kind::Write => self.is_volatile,
             Kind::Flush | Kind::Discard | Kind::Measure => false,
         };
         (at_once && self.mapping.is_some()).then(|| self.execute(op))
@@ -280,58 +245,32 @@ impl Store for MmapStore {
     }
 }
 
-/// The operator's options for the pages of a mapping.
-#[derive(Clone, Copy, Debug)]
-struct Pages {
-    pinned: bool,
-    huge: bool,
-}
-
-/// Why mapping failed.
-enum Unmapped {
-    Refused(io::Error),
-    NotHuge(io::Error),
-    Unpinnable(io::Error),
-}
-
-impl Unmapped {
-    fn error(self, options: &OpenOptions, bytes: u64) -> OpenError {
-        let path = &options.path;
-        match self {
-            Self::Refused(source) => OpenError::system(path, "map", source),
-            Self::NotHuge(source) => {
-                OpenError::new(path, "the kernel has no huge pages for it", "leave huge out").because(source)
-            }
-            Self::Unpinnable(source) => {
-                let limit = locked_limit();
-                let what =
-                    format!("its {bytes} bytes cannot be pinned, and the limit for locked memory is {limit}");
-                let remedy = "raise it (`ulimit -l`, LimitMEMLOCK=), see that the host has memory to spare, or leave pin out";
-                OpenError::new(path, what, remedy).because(source)
-            }
-        }
-    }
-}
-
-/// The limit for locked memory of this process, as text.
-fn locked_limit() -> String {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let row = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"));
-    row.and_then(|row| row.split_whitespace().next()).unwrap_or("unknown").to_owned()
-}
-
 /// Maps the extent. Writable only if writes use the mapping: nothing can change a durable
 /// store except through its descriptor, not even a bug.
-fn map(backing: &Backing, bytes: u64, writes: Writes, pages: Pages) -> Result<Mapping, Unmapped> {
-    let mapping = Mapping::new(backing.file(), backing.offset(), bytes, writes == Writes::Volatile);
-    let mut mapping = mapping.map_err(Unmapped::Refused)?;
-    if pages.huge {
-        mapping.ask_for_huge_pages().map_err(Unmapped::NotHuge)?;
+fn map(backing: &Backing, bytes: u64) -> Result<Mapping, OpenError> {
+    let (options, file) = (&backing.options, &backing.file);
+    let writable = !options.read_only && options.durability == Durability::Volatile;
+    let mapping = Mapping::new(file, options.offset_bytes, bytes, writable);
+    let mut mapping = mapping.map_err(|source| OpenError::system(&options.path, "map", source))?;
+    if options.huge && !file_facts::is_huge(file) {
+        mapping.ask_for_huge_pages().map_err(|source| {
+            let what = "the kernel has no huge pages for it";
+            OpenError::new(&options.path, what, "leave huge out").because(source)
+        })?;
     }
-    if pages.pinned {
-        mapping.pin().map_err(Unmapped::Unpinnable)?;
-    } else if file_facts::is_resident(backing.file()) {
+    if options.pin {
+        mapping.pin().map_err(|source| unpinnable(options, bytes).because(source))?;
+    } else if file_facts::is_resident(file) {
         mapping.populate();
     }
     Ok(mapping)
+}
+
+fn unpinnable(options: &OpenOptions, bytes: u64) -> OpenError {
+    let limit = getrlimit(Resource::Memlock).current;
+    let limit = limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
+    let what = format!("its {bytes} bytes cannot be pinned, and the limit for locked memory is {limit}");
+    let remedy =
+        "raise it (`ulimit -l`, LimitMEMLOCK=), see that the host has memory to spare, or leave pin out";
+    OpenError::new(&options.path, what, remedy)
 }

@@ -7,24 +7,23 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::device;
-use super::discard;
-use super::error::{Denied, OpenErrorKind, files_max};
-use super::identity::{Data, Identity, OpenFile};
-use super::lock::{self, Claim, Holder, Refused};
-use super::sharing::Use;
-use super::{Durability, OpenError, SECTOR_BYTES, Warning, file_facts};
+use super::error::{OpenErrorKind, denied, files_max};
+use super::file_facts::{self, Id, allocated, is_device, is_huge};
+use super::identity::{Data, Identity};
+use super::lock;
+use super::sharing::Range;
+use super::{Durability, OpenError, SECTOR_BYTES, Warning, descriptor, device};
 
-/// The largest write unit worth reporting, and the largest device sector that can be
+/// The largest write unit worth reporting, and the largest block or device sector that can be
 /// served: a page.
-const BLOCK_MAX: u32 = 4096;
+pub(super) const BLOCK_MAX: u32 = 4096;
 
 /// Descriptors that no export may use: reserved for the program and its rings, for control
 /// clients, for the state file, and for the rest of the export being opened.
 const FILES_KEPT: u64 = 64;
 
 /// What to open, and how.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OpenOptions {
     /// A regular file or a block device.
     pub path: PathBuf,
@@ -82,156 +81,74 @@ pub enum Access {
 impl OpenOptions {
     /// The whole of `path`: writable, durable, automatic access.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            read_only: false,
-            offset_bytes: 0,
-            length_bytes: None,
-            durability: Durability::Durable,
-            access: Access::Fitting,
-            sync: Sync::Auto,
-            trim: None,
-            pin: false,
-            huge: false,
-        }
+        Self { path: path.into(), ..Self::default() }
     }
 
-    fn refused(&self, refused: Refused) -> OpenError {
-        match refused {
-            Refused::By(holder) => {
-                let remedy = "end that use, or give exports that do not overlap";
-                let ours = holder == Holder::Ourselves;
-                let kind = if ours { OpenErrorKind::LockedByUs } else { OpenErrorKind::Machine };
-                OpenError::new(&self.path, format!("is locked by {holder}"), remedy).of(kind)
-            }
-            Refused::System(source) => OpenError::system(&self.path, "lock", source),
-        }
+    /// Whether acknowledged writes have to be stable.
+    pub(super) fn wants_stable_writes(&self) -> bool {
+        !self.read_only && self.durability == Durability::Durable
+    }
+
+    /// The bytes of the file that it has.
+    pub(super) fn range(&self) -> Range {
+        let start = self.offset_bytes;
+        Range { start, end: self.length_bytes.map_or(u64::MAX, |length| start.saturating_add(length)) }
     }
 }
 
 /// An open, locked and measured extent of a file or block device.
 #[derive(Debug)]
 pub(super) struct Backing {
-    file: Arc<File>,
-    _claim: Option<Arc<Claim>>,
-    usage: Arc<Use>,
-    offset: u64,
-    fixed: bool,
-    is_device: bool,
-    stays_locked: bool,
-    bytes: u64,
-    physical_bytes: u32,
-    discards: bool,
-    warnings: Vec<Warning>,
+    pub(super) options: OpenOptions,
+    pub(super) file: Arc<File>,
+    pub(super) facts: Metadata,
+    pub(super) is_device: bool,
+    /// The size of the extent, in whole sectors.
+    pub(super) bytes: u64,
+    pub(super) physical_bytes: u32,
+    /// Whether it supports discards, by [`descriptor::punch`](super::descriptor::punch).
+    pub(super) discards: bool,
+    pub(super) warnings: Vec<Warning>,
+    /// Other exports see its use as long as this lives.
+    pub(super) token: Arc<()>,
+    /// For a device.
+    _claim: Option<Arc<File>>,
+    /// The lock ends with the last copy of the description, which the kernel may hold, not
+    /// with this value.
+    pub(super) stays_locked: bool,
 }
 
 impl Backing {
     /// Checks, opens, measures and locks, in this order.
     pub(super) fn open(options: &OpenOptions) -> Result<Self, OpenError> {
         check_alignment(options)?;
-        let system = |action| move |source| OpenError::system(&options.path, action, source);
-        let file = open_file(options)?;
+        let (file, facts) = open_file(options)?;
         // The kernel assigns the lowest free number.
         if file.as_raw_fd() as u64 + FILES_KEPT > files_max() {
             return Err(OpenError::too_many_files(&options.path));
         }
-        let facts = file.metadata().map_err(system("examine"))?;
-        let is_device = facts.file_type().is_block_device();
-        let claim = if is_device { Some(claim(options, &facts)?) } else { None };
-        let size = size_of(&file).map_err(system("measure"))?;
-        let bytes = extent(options, size)?;
-        let physical_bytes = if is_device {
-            check_device(options, &file)?
-        } else {
-            u32::try_from(facts.blksize()).unwrap_or(BLOCK_MAX)
-        };
-        if file_facts::cannot_sync(options, &file) {
-            let (what, remedy) =
-                ("lies in hugetlbfs, which keeps nothing", "export it as volatile, or read-only");
-            return Err(OpenError::new(&options.path, what, remedy).of(OpenErrorKind::Option));
-        }
-        lock::lock(&file, options.offset_bytes, options.length_bytes, options.read_only)
-            .map_err(|refused| options.refused(refused))?;
+        let claim = || lock::claim(&options.path, facts.rdev()).map_err(|source| open_error(options, source));
+        let claim = is_device(&facts).then(claim).transpose()?;
+        let Measures { size, bytes, physical_bytes } = measure(options, &file, &facts)?;
+        lock::lock(&file, options)?;
         Ok(Self {
-            _claim: claim,
-            usage: Use::new(options, &facts),
-            offset: options.offset_bytes,
-            fixed: options.length_bytes.is_some(),
-            is_device,
-            stays_locked: false,
+            is_device: is_device(&facts),
             bytes,
-            physical_bytes: physical_bytes.clamp(SECTOR_BYTES as u32, BLOCK_MAX),
-            discards: discard::is_wanted(options, &file, size)?,
-            warnings: file_facts::on(options, &file, size),
+            physical_bytes,
+            discards: discards(options, &file, &facts, size)?,
+            warnings: file_facts::warnings(options, &file, &facts, size),
+            token: Arc::new(()),
+            _claim: claim,
+            stays_locked: false,
             file: Arc::new(file),
+            facts,
+            options: options.clone(),
         })
-    }
-
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// The registration that other exports see as long as this one is open.
-    pub(super) fn usage(&self) -> Arc<Use> {
-        Arc::clone(&self.usage)
     }
 
     /// The identity of the extent.
     pub(super) fn data(&self) -> Data {
-        Data { identity: Identity::of(&self.file), offset_bytes: self.offset }
-    }
-
-    /// The file with the path by which it was opened. The file stays open as long as the
-    /// result lives.
-    pub(super) fn open_file(&self, options: &OpenOptions) -> OpenFile {
-        OpenFile::new(Arc::clone(&self.file), &options.path)
-    }
-
-    pub(super) fn is_device(&self) -> bool {
-        self.is_device
-    }
-
-    /// Whether the extent has a fixed length instead of following the size of the file.
-    pub(super) fn is_fixed(&self) -> bool {
-        self.fixed
-    }
-
-    /// From now on the lock ends with the last copy of the description, which the kernel
-    /// may hold, not with this value.
-    pub(super) fn stay_locked(&mut self) {
-        self.stays_locked = true;
-    }
-
-    /// Releases the lock now.
-    pub(super) fn unlock(&mut self) {
-        lock::unlock(&self.file);
-    }
-
-    /// Where the extent starts in the file.
-    pub(super) fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    /// The size of the extent, in whole sectors.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    pub(super) fn set_bytes(&mut self, bytes: u64) {
-        self.bytes = bytes;
-    }
-
-    pub(super) fn physical_bytes(&self) -> u32 {
-        self.physical_bytes
-    }
-
-    /// Whether it supports discards, by [`discard::punch`].
-    pub(super) fn discards(&self) -> bool {
-        self.discards
-    }
-
-    pub(super) fn warnings(&self) -> &[Warning] {
-        &self.warnings
+        Data { identity: Identity::of(&self.file), offset_bytes: self.options.offset_bytes }
     }
 
     /// The current size of the whole file or device.
@@ -243,8 +160,8 @@ impl Backing {
     /// something that can be exported.
     pub(super) fn resized(&self) -> Option<u64> {
         let size = self.bytes_now().ok()?;
-        let bytes = whole_sectors(size.saturating_sub(self.offset));
-        (!self.fixed && bytes > 0 && bytes != self.bytes).then_some(bytes)
+        let bytes = whole_sectors(size.saturating_sub(self.options.offset_bytes));
+        (self.options.length_bytes.is_none() && bytes > 0 && bytes != self.bytes).then_some(bytes)
     }
 }
 
@@ -264,42 +181,30 @@ impl Drop for Backing {
 /// Why it could not be opened.
 pub(super) fn examine(options: &OpenOptions) -> Result<(), OpenError> {
     check_alignment(options)?;
-    let file = open_file(&OpenOptions { read_only: true, ..options.clone() })?;
+    let (file, facts) = open_file(&OpenOptions { read_only: true, ..options.clone() })?;
     if !options.read_only {
         let refused = |e: rustix::io::Errno| OpenError::unwritable(&options.path, e.into());
         rustix::fs::access(&options.path, rustix::fs::Access::WRITE_OK).map_err(refused)?;
     }
-    let system = |action| move |source| OpenError::system(&options.path, action, source);
-    extent(options, size_of(&file).map_err(system("measure"))?)?;
-    if file.metadata().map_err(system("examine"))?.file_type().is_block_device() {
-        check_device(options, &file)?;
-    }
-    Ok(())
+    measure(options, &file, &facts).map(|_| ())
 }
 
 /// The data to which a path leads now; `None` if none is readable there.
 pub(super) fn data(options: &OpenOptions) -> Option<Data> {
-    let file = open_file(&OpenOptions { read_only: true, ..options.clone() }).ok()?;
+    let (file, _) = open_file(&OpenOptions { read_only: true, ..options.clone() }).ok()?;
     Some(Data { identity: Identity::of(&file), offset_bytes: options.offset_bytes })
 }
 
 /// Whether two exports would have the same bytes of the same file or device, and one of
 /// them may write.
 pub(super) fn in_conflict(a: &OpenOptions, b: &OpenOptions) -> bool {
-    let identity = |options: &OpenOptions| {
-        let facts = fs::metadata(&options.path).ok()?;
-        let is_device = facts.file_type().is_block_device();
-        Some(if is_device { (is_device, 0, facts.rdev()) } else { (is_device, facts.dev(), facts.ino()) })
-    };
-    meet(a, b) && identity(a).is_some_and(|ours| Some(ours) == identity(b))
+    let id = |options: &OpenOptions| fs::metadata(&options.path).ok().map(|facts| Id::of(&facts));
+    meet(a, b) && id(a).is_some_and(|ours| Some(ours) == id(b))
 }
 
 /// Whether two exports of one file would have the same bytes, and one of them may write.
 pub(super) fn meet(a: &OpenOptions, b: &OpenOptions) -> bool {
-    let end = |options: &OpenOptions| {
-        options.length_bytes.map_or(u64::MAX, |length| options.offset_bytes.saturating_add(length))
-    };
-    !(a.read_only && b.read_only) && a.offset_bytes < end(b) && b.offset_bytes < end(a)
+    !(a.read_only && b.read_only) && a.range().meets(b.range())
 }
 
 fn check_alignment(options: &OpenOptions) -> Result<(), OpenError> {
@@ -314,21 +219,17 @@ fn check_alignment(options: &OpenOptions) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn open_file(options: &OpenOptions) -> Result<File, OpenError> {
+fn open_file(options: &OpenOptions) -> Result<(File, Metadata), OpenError> {
     let path = &options.path;
     // Checked before opening: opening a FIFO would wait for its other end.
-    let facts = match fs::metadata(path) {
-        Ok(facts) => facts,
-        Err(source) => return Err(open_error(options, source)),
-    };
+    let facts = fs::metadata(path).map_err(|source| open_error(options, source))?;
     if let Some(kind) = wrong_kind(facts.file_type()) {
         return Err(OpenError::new(path, format!("is a {kind}"), "give a regular file or a block device"));
     }
-    fs::OpenOptions::new()
-        .read(true)
-        .write(!options.read_only)
-        .open(path)
-        .map_err(|source| open_error(options, source))
+    let file = fs::OpenOptions::new().read(true).write(!options.read_only).open(path);
+    let file = file.map_err(|source| open_error(options, source))?;
+    let facts = file.metadata().map_err(|source| OpenError::system(path, "examine", source))?;
+    Ok((file, facts))
 }
 
 fn wrong_kind(kind: FileType) -> Option<&'static str> {
@@ -352,7 +253,7 @@ fn open_error(options: &OpenOptions, source: io::Error) -> OpenError {
             OpenError::unwritable(path, source)
         }
         ErrorKind::PermissionDenied => {
-            let what = format!("may not be read by {}", Denied::at(path));
+            let what = format!("may not be read by {}", denied(path));
             let error = OpenError::new(path, what, "give that user read permission");
             error.of(OpenErrorKind::Unreadable).because(source)
         }
@@ -364,8 +265,28 @@ fn open_error(options: &OpenOptions, source: io::Error) -> OpenError {
     }
 }
 
-fn claim(options: &OpenOptions, facts: &Metadata) -> Result<Arc<Claim>, OpenError> {
-    lock::claim(&options.path, facts.rdev()).map_err(|source| open_error(options, source))
+/// What is measured before an extent is served.
+struct Measures {
+    /// Of the whole file or device.
+    size: u64,
+    /// Of the extent.
+    bytes: u64,
+    physical_bytes: u32,
+}
+
+fn measure(options: &OpenOptions, file: &File, facts: &Metadata) -> Result<Measures, OpenError> {
+    let size = size_of(file).map_err(|source| OpenError::system(&options.path, "measure", source))?;
+    let bytes = extent(options, size)?;
+    let physical_bytes = match is_device(facts) {
+        true => device::physical_bytes(options, file)?,
+        false => u32::try_from(facts.blksize()).unwrap_or(BLOCK_MAX),
+    };
+    if options.wants_stable_writes() && is_huge(file) {
+        let (what, remedy) =
+            ("lies in hugetlbfs, which keeps nothing", "export it as volatile, or read-only");
+        return Err(OpenError::new(&options.path, what, remedy).of(OpenErrorKind::Option));
+    }
+    Ok(Measures { size, bytes, physical_bytes: physical_bytes.clamp(SECTOR_BYTES as u32, BLOCK_MAX) })
 }
 
 /// The size of the extent, given the size of the file.
@@ -392,18 +313,25 @@ pub(super) fn size_of(mut file: &File) -> io::Result<u64> {
     file.seek(SeekFrom::End(0))
 }
 
-/// The physical sector size of a device, if it can be served as requested.
-fn check_device(options: &OpenOptions, file: &File) -> Result<u32, OpenError> {
-    let path = &options.path;
-    let device = device::facts(file).map_err(|source| OpenError::system(path, "examine", source))?;
-    // Opening a read-only device for writing succeeds; its writes would fail.
-    if device.read_only && !options.read_only {
-        return Err(OpenError::unwritable(path, io::Error::from_raw_os_error(libc::EROFS)));
+/// Whether the store on this file, of `size` bytes, discards sectors. Changes no byte of the
+/// file.
+///
+/// A fully allocated file was allocated so that no write can run out of space. A hole in it
+/// would break that, so the operator must request discards for such a file. A file that
+/// already has holes loses nothing by them, and neither does a device.
+fn discards(options: &OpenOptions, file: &File, facts: &Metadata, size: u64) -> Result<bool, OpenError> {
+    let loses_nothing = is_device(facts) || allocated(facts) < size;
+    if options.read_only || !options.trim.unwrap_or(loses_nothing) {
+        return Ok(false);
     }
-    if !(SECTOR_BYTES as u32..=BLOCK_MAX).contains(&device.logical_bytes) {
-        let bytes = device.logical_bytes;
-        let what = format!("has logical sectors of {bytes} bytes, and at most 4096 can be served");
-        return Err(OpenError::new(path, what, "reformat the device, or export a file on it"));
+    let can = match is_device(facts) {
+        true => device::discards(facts),
+        // A hole beyond the end of the file changes nothing.
+        false => !is_huge(file) && descriptor::punch(file, size, 1).is_ok(),
+    };
+    if options.trim == Some(true) && !can {
+        let what = "trim=on, but its file system or device does not give space back";
+        return Err(OpenError::new(&options.path, what, "leave trim=on out").of(OpenErrorKind::Option));
     }
-    Ok(device.physical_bytes)
+    Ok(can)
 }

@@ -16,21 +16,13 @@ const FILES: &[&str] = &[AUTO, "direct", "file", "mmap"];
 
 /// The options of the stores.
 pub const OPTIONS: &[Opt] = &[
-    Opt {
-        key: "read-only",
-        name: "ro",
-        help: "refuse writes",
-        engines: FILES,
-        others: &["readonly", "r"],
-        ..Opt::FLAG
-    },
+    Opt { key: "read-only", name: "ro", help: "refuse writes", engines: FILES, ..Opt::FLAG },
     Opt {
         key: "offset",
         takes: Takes::Bytes { min: 0 },
         default: "0",
         help: "where it starts; N counts sectors, or has a unit: 1MiB, 10G",
         engines: FILES,
-        others: &["start"],
         ..Opt::FLAG
     },
     Opt {
@@ -38,7 +30,6 @@ pub const OPTIONS: &[Opt] = &[
         takes: Takes::Bytes { min: SECTOR_BYTES },
         default: AUTO,
         help: "its size; default: all from there on",
-        others: &["size"],
         ..Opt::FLAG
     },
     Opt {
@@ -74,7 +65,6 @@ pub const OPTIONS: &[Opt] = &[
         help: "let hosts give space back; default: for devices, and for files with holes",
         engines: FILES,
         not_with: &[("read-only", Value::Yes)],
-        others: &["discard"],
         ..Opt::FLAG
     },
     Opt { key: "pin", help: "for store=mmap: lock it into memory", engines: &["mmap"], ..Opt::FLAG },
@@ -123,8 +113,6 @@ pub struct Opt {
     pub engines: &'static [&'static str],
     /// Options beside which it has no meaning.
     pub not_with: &'static [(&'static str, Value)],
-    /// Names that other programs have for it.
-    pub others: &'static [&'static str],
 }
 
 /// Options are the same if their keys are.
@@ -160,7 +148,6 @@ impl Opt {
         help: "",
         engines: &[],
         not_with: &[],
-        others: &[],
     };
 
     /// The name on the command line.

@@ -70,10 +70,6 @@ impl Bug {
         Self::NoStateFileSync,
         Self::NoStateFolderSync,
     ];
-
-    /// The bugs in the state writer. Only power cuts reveal them
-    /// (`tests/tests/crash.rs`): the simulation has no state folder.
-    pub const STATE: [Self; 2] = [Self::NoStateFileSync, Self::NoStateFolderSync];
 }
 
 #[cfg(feature = "plant")]

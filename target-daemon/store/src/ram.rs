@@ -1,17 +1,31 @@
-//! The RAM disk: its sectors are memory of this process, all of it taken when it is opened. It
-//! forgets everything when it is closed.
+//! The stores without a file. A RAM disk has its sectors in memory of this process, all of it
+//! taken when it is opened, and forgets everything when it is closed. The null store discards
+//! every write, and reads return zeros: it measures the cost of the protocol by itself.
 
 use std::fs;
 use std::path::Path;
 
 use memmap2::{Advice, MmapMut, MmapOptions};
 
+use super::completion_queue::CompletionQueue;
 use super::engine::Engine;
-use super::immediate::{Execute, Immediate};
+use super::select::Opened;
 use super::size::{exactly, in_largest_unit};
-use super::{Data, Geometry, Identity, IoError, Kind, Op, OpenError, SECTOR_BYTES, Warning, ranges};
+use super::{
+    Completion, Data, Full, Geometry, Identity, IoError, Kind, Op, OpResult, OpenError, SECTOR_BYTES, Store,
+    Warning, ranges,
+};
 
-pub(super) const ENGINE: Engine = Engine {
+pub(super) const NULL: Engine = Engine {
+    name: "null",
+    help: "nothing",
+    access: None,
+    model: Some("xblade null (discards writes)"),
+    data: |_| Some(Data { identity: Identity::null(), offset_bytes: 0 }),
+    open: |spec| Ok(Opened::without_file(RamStore::null(spec.length() / SECTOR_BYTES), Identity::null())),
+};
+
+pub(super) const RAM: Engine = Engine {
     name: "ram",
     help: "memory without a file",
     access: None,
@@ -19,18 +33,31 @@ pub(super) const ENGINE: Engine = Engine {
     // Each time it is opened it has other data: zeros.
     data: |_| Some(Data { identity: Identity::ram(), offset_bytes: 0 }),
     open: |spec| {
-        let bytes = spec.options().bytes("length").unwrap_or(0);
-        Ok(spec.opened(Immediate::of(Ram::new(bytes)?), Identity::ram(), Some(Warning::Forgets)))
+        let mut opened = Opened::without_file(RamStore::new(spec.length())?, Identity::ram());
+        opened.warnings.push(Warning::new(FORGETS.to_owned()));
+        Ok(opened)
     },
 };
 
-/// The memory, all of it there.
-struct Ram {
-    memory: MmapMut,
+const FORGETS: &str =
+    "store=ram forgets everything when it is closed: at the end of xblade, and when it is removed";
+
+/// A store without a file.
+#[derive(Debug)]
+pub struct RamStore {
+    /// All of its sectors; `None` for the null store.
+    memory: Option<MmapMut>,
     geometry: Geometry,
+    completed: CompletionQueue,
 }
 
-impl Ram {
+impl RamStore {
+    /// A null store that reports a size of `sectors`.
+    pub fn null(sectors: u64) -> Self {
+        Self { memory: None, geometry: Geometry::new(sectors, 4096), completed: CompletionQueue::new() }
+    }
+
+    /// A RAM disk.
     fn new(bytes: u64) -> Result<Self, OpenError> {
         let refused = |source| {
             let size = exactly(bytes).unwrap_or_else(|| format!("{bytes}B"));
@@ -45,40 +72,56 @@ impl Ram {
         }
         let len = usize::try_from(bytes).unwrap_or(usize::MAX);
         let memory = MmapOptions::new().len(len).map_anon().map_err(refused)?;
-        match memory.advise(Advice::PopulateWrite) {
-            // A kernel before 5.14 takes the memory at its first use.
-            Err(source) if source.raw_os_error() != Some(libc::EINVAL) => return Err(refused(source)),
-            _ => {}
-        }
-        let geometry = Geometry { discards: true, ..Geometry::new(bytes / SECTOR_BYTES, 4096) };
-        Ok(Self { memory, geometry })
-    }
-}
-
-impl Execute for Ram {
-    fn geometry(&self) -> Geometry {
-        self.geometry
+        memory.advise(Advice::PopulateWrite).map_err(refused)?;
+        let mut store = Self::null(bytes / SECTOR_BYTES);
+        store.geometry.discards = true;
+        Ok(Self { memory: Some(memory), ..store })
     }
 
-    fn execute(&mut self, op: &mut Op) -> Result<(), IoError> {
+    fn execute(&mut self, op: &mut Op) -> OpResult {
         let (at, len) = (op.range_in(self.geometry)? as usize, op.buffers.len());
-        let bytes = |at: usize, len: usize| at..at.saturating_add(len);
+        let Some(memory) = &mut self.memory else {
+            if op.kind == Kind::Read {
+                op.buffers.zero();
+            }
+            return Ok(());
+        };
         match op.kind {
-            Kind::Read => {
-                op.buffers.fill(self.memory.get(bytes(at, len)).ok_or(IoError::Range)?);
-            }
-            Kind::Write => {
-                op.buffers.copy_to(self.memory.get_mut(bytes(at, len)).ok_or(IoError::Range)?);
-            }
+            Kind::Read => _ = op.buffers.fill(part(memory, at, len)?),
+            Kind::Write => _ = op.buffers.copy_to(part(memory, at, len)?),
             Kind::Discard => {
                 for range in ranges(&op.buffers) {
-                    let range = bytes(range.at as usize, range.bytes as usize);
-                    self.memory.get_mut(range).ok_or(IoError::Range)?.fill(0);
+                    part(memory, range.at as usize, range.bytes as usize)?.fill(0);
                 }
             }
             Kind::Flush | Kind::Measure => {}
         }
         Ok(())
+    }
+}
+
+fn part(memory: &mut [u8], at: usize, len: usize) -> Result<&mut [u8], IoError> {
+    memory.get_mut(at..at.saturating_add(len)).ok_or(IoError::Range)
+}
+
+impl Store for RamStore {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn submit(&mut self, op: Op) -> Result<(), Full> {
+        let mut op = self.completed.admit(op)?;
+        let result = self.execute(&mut op);
+        self.completed.push(op.token, result);
+        Ok(())
+    }
+
+    fn try_inline(&mut self, op: &mut Op) -> Option<OpResult> {
+        Some(self.execute(op))
+    }
+
+    fn complete(&mut self) -> Option<Completion> {
+        self.completed.pop()
     }
 }
 
@@ -92,7 +135,8 @@ fn free() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Durability, IoVec, OPTIONS, Options, Store, StoreSpec};
+    use crate::completion_queue::QUEUE_MAX;
+    use crate::{Durability, IoVec, OPTIONS, Options, StoreSpec};
 
     fn spec(length: &str) -> StoreSpec {
         let mut options = Options::default();
@@ -146,7 +190,7 @@ mod tests {
         let spec = spec("1MiB");
         let opened = spec.open().unwrap();
         assert_eq!((spec.durability(), spec.path(), spec.read_only()), (Durability::Volatile, None, false));
-        assert_eq!(opened.warnings, [Warning::Forgets]);
+        assert_eq!(opened.warnings, [Warning::new(FORGETS.to_owned())]);
         assert!(!opened.data.identity.is_lasting());
         assert!(
             !opened.data.is_same(&spec.data().unwrap()) && !opened.data.is_same(&spec.open().unwrap().data)
@@ -158,5 +202,48 @@ mod tests {
         let error = spec("100000TiB").open().err().unwrap().problem;
         assert!(error.what.starts_with("store=ram: cannot have the memory for length=100000TiB"), "{error}");
         assert_eq!(error.remedy, "give a smaller length, or a file");
+    }
+
+    fn submit(store: &mut RamStore, kind: Kind, sector: u64, memory: &mut [u8]) -> Completion {
+        let mut buffers = IoVec::EMPTY;
+        // SAFETY: the memory outlives the operation, which ends below.
+        assert!(unsafe { buffers.push(memory) });
+        store.submit(Op { token: 7, kind, sector, buffers }).unwrap();
+        store.complete().unwrap()
+    }
+
+    #[test]
+    fn the_null_store_reads_zeros_and_keeps_to_its_size() {
+        let mut store = RamStore::null(10);
+        let rows = [
+            (Kind::Write, 0, Ok(()), 9),
+            (Kind::Read, 8, Ok(()), 0),
+            (Kind::Read, 9, Err(IoError::Range), 9),
+            (Kind::Write, 9, Err(IoError::Range), 9),
+            (Kind::Read, u64::MAX, Err(IoError::Range), 9),
+            (Kind::Flush, u64::MAX, Ok(()), 9),
+        ];
+        for (kind, sector, result, after) in rows {
+            let mut memory = [9; 1024];
+            let completion = submit(&mut store, kind, sector, &mut memory);
+            assert_eq!(completion, Completion { token: 7, result }, "{kind:?} at {sector}");
+            assert_eq!(memory, [after; 1024], "{kind:?} at {sector}");
+        }
+        assert_eq!(submit(&mut store, Kind::Read, 0, &mut [0; 100]).result, Err(IoError::Range));
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_operation_back() {
+        let mut store = RamStore::null(1);
+        let flush = |token| Op { token, kind: Kind::Flush, sector: 0, buffers: IoVec::EMPTY };
+        for token in 0..QUEUE_MAX as u32 {
+            store.submit(flush(token)).unwrap();
+        }
+        let Full(op) = store.submit(flush(1000)).unwrap_err();
+        assert_eq!(op.token, 1000);
+        for token in 0..QUEUE_MAX as u32 {
+            assert_eq!(store.complete().unwrap().token, token);
+        }
+        assert!(store.complete().is_none());
     }
 }

@@ -12,7 +12,7 @@
 //! A frame may lie in several pieces, and a range may cross them. No input causes a panic
 //! or an overflow: 48 and 16 bits of sectors are below 2^63 bytes.
 
-use super::{Geometry, IoError, IoVec, SECTOR_BYTES};
+use super::{Geometry, IoError, IoVec, OpResult, SECTOR_BYTES};
 
 const RANGE_LEN: usize = 8;
 
@@ -67,7 +67,7 @@ pub fn span(buffers: &IoVec) -> Option<Extent> {
 }
 
 /// Checks that every range lies within a store of this size.
-pub(super) fn check(buffers: &IoVec, geometry: Geometry) -> Result<(), IoError> {
+pub(super) fn check(buffers: &IoVec, geometry: Geometry) -> OpResult {
     let end = geometry.sectors.saturating_mul(SECTOR_BYTES);
     if ranges(buffers).all(|range| range.end() <= end) { Ok(()) } else { Err(IoError::Range) }
 }

@@ -1,14 +1,15 @@
 //! Selects the engine for a file or device.
 
 use std::fs::File;
+use std::sync::Arc;
 
-use super::disk::{DiskLayout, DiskStore, Persist, Uring};
+use super::disk::{DiskLayout, DiskStore, Persist, Ring, Uring};
 use super::identity::{Data, OpenFile};
+use super::mmap::MmapStore;
 use super::open::{Backing, extent, size_of};
-use super::write_cache::{self, Cache};
 use super::{
-    Access, Durability, Geometry, MmapStore, OpenError, OpenErrorKind, OpenOptions, SECTOR_BYTES, Store,
-    Sync, Warning, dio, file_facts,
+    Access, Durability, Expected, Geometry, Identity, OpenError, OpenErrorKind, OpenOptions, SECTOR_BYTES,
+    Store, Sync, Warning, device, dio, file_facts,
 };
 
 /// A store that was opened.
@@ -27,6 +28,20 @@ pub struct Opened {
     pub file: Option<OpenFile>,
 }
 
+impl Opened {
+    /// A store without a file.
+    pub(super) fn without_file(store: impl Store + 'static, identity: Identity) -> Self {
+        Self {
+            store: Box::new(store),
+            warnings: Vec::new(),
+            access: None,
+            stable: Persist::OnFlush,
+            data: Data { identity, offset_bytes: 0 },
+            file: None,
+        }
+    }
+}
+
 /// Opens, locks and measures what `options` describe, and selects an engine:
 ///
 /// - a file that is in memory as a whole is mapped;
@@ -43,34 +58,46 @@ pub struct Opened {
 ///
 /// An [`OpenError`] that names the file and the remedy.
 pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
-    let mut backing = Backing::open(options)?;
-    let mut warnings = backing.warnings().to_vec();
-    let (data, file) = (backing.data(), backing.open_file(options));
+    let backing = Backing::open(options)?;
+    let mut warnings = backing.warnings.clone();
     let rule: &[Access] = match options.access {
-        Access::Fitting if file_facts::is_resident(backing.file()) => &[Access::Mapped],
+        Access::Fitting if file_facts::is_resident(&backing.file) => &[Access::Mapped],
         Access::Fitting => &[Access::Direct, Access::Cached, Access::Descriptor],
-        Access::Direct => &[Access::Direct],
-        Access::Cached => &[Access::Cached],
-        Access::Mapped => &[Access::Mapped],
-        Access::Descriptor => &[Access::Descriptor],
+        _ => std::slice::from_ref(&options.access),
     };
-    let usage = backing.usage();
     let mut refusal = None;
     for &access in rule {
         if let Some(why) = refusal.take() {
-            warnings.push(Warning::Fallback { path: options.path.clone(), access, why: reason(&why) });
+            warnings.push(fallback(options, access, &why));
         }
-        match attempt(backing, options, access) {
-            Ok((store, stable)) => {
-                usage.settle(access)?;
+        match prepare(&backing, access)? {
+            Ok(ring) => {
+                let (data, file) = (backing.data(), OpenFile::new(Arc::clone(&backing.file), &options.path));
+                let (token, stable) = (Arc::clone(&backing.token), stable(&backing, access));
+                let expected = Expected::new(options, &backing.facts, access);
+                let store = store(backing, access, stable, ring)?;
+                expected.register(&token)?;
                 let access = Some(access);
                 return Ok(Opened { store, warnings, access, stable, data, file: Some(file) });
             }
-            Err((Some(back), why)) => (backing, refusal) = (back, Some(why)),
-            Err((None, why)) => return Err(why),
+            Err(why) => refusal = Some(why),
         }
     }
     Err(refusal.unwrap_or(OpenError::missing(&options.path)))
+}
+
+/// The warning that a preferred access is not possible, and another one is tried.
+fn fallback(options: &OpenOptions, access: Access, refusal: &OpenError) -> Warning {
+    let way = match access {
+        Access::Descriptor => " with blocking calls (a disk that hangs blocks the other exports)",
+        _ => "",
+    };
+    // The innermost cause.
+    let why = match std::error::Error::source(refusal) {
+        Some(source) => source.to_string(),
+        None => refusal.to_string(),
+    };
+    Warning::new(format!("{}: is served through the page cache{way}: {why}", options.path.display()))
 }
 
 /// How the file of this description would be accessed. The description must have no other
@@ -95,111 +122,97 @@ fn is_whole(offset: u64, bytes: u64, block: u32) -> bool {
     offset.is_multiple_of(block.into()) && bytes.is_multiple_of(block.into())
 }
 
-/// The innermost cause: why this access was not possible.
-fn reason(error: &OpenError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => source.to_string(),
-        None => error.to_string(),
-    }
-}
+/// A ring, and the block size in which it accesses the file.
+type RingAndBlock = (Ring, u32);
 
-type Attempt = Result<(Box<dyn Store>, Persist), (Option<Backing>, OpenError)>;
-
-fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
-    if matches!(access, Access::Mapped | Access::Descriptor) {
-        let stable =
-            if options.durability == Durability::Durable { Persist::Group } else { Persist::OnFlush };
-        return match MmapStore::over(backing, options, access == Access::Mapped) {
-            Ok(store) => Ok((Box::new(store), stable)),
-            Err(why) => Err((None, why)),
-        };
-    }
+/// Prepares an asynchronous access; `None` for another one.
+///
+/// # Errors
+///
+/// The inner ones leave other accesses to try, the outer ones do not.
+fn prepare(backing: &Backing, access: Access) -> Result<Result<Option<RingAndBlock>, OpenError>, OpenError> {
+    let path = &backing.options.path;
     let block = match access {
-        Access::Direct => match direct(&backing, options) {
+        Access::Mapped | Access::Descriptor => return Ok(Ok(None)),
+        Access::Direct => match direct(backing) {
             Ok(block) => block,
-            Err(why) => return Err((Some(backing), why)),
+            Err(why) => return Ok(Err(why)),
         },
         _ => SECTOR_BYTES as u32,
     };
-    let stable = stable(options, access, &backing);
-    let layout = layout(&backing, options, access, block, stable);
-    let ring = Uring::new(backing).map_err(|(mut backing, source)| {
-        let undone = dio::disable(backing.file());
-        let path = &options.path;
-        match undone {
-            // Any other access would run out of descriptors too.
-            Ok(()) if source.raw_os_error() == Some(libc::EMFILE) => (None, OpenError::too_many_files(path)),
-            Ok(()) => {
-                let what = "this kernel gives no io_uring ring";
-                let remedy =
-                    "see `sysctl kernel.io_uring_disabled` and the limit of locked memory, or leave store= out";
-                (Some(backing), OpenError::new(path, what, remedy).because(source))
-            }
-            Err(source) => {
-                backing.unlock();
-                (None, OpenError::system(path, "reopen", source))
-            }
-        }
-    })?;
-    let store = DiskStore::new(ring, layout);
-    let store = store.map_err(|source| (None, OpenError::system(&options.path, "get memory for", source)))?;
-    Ok((Box::new(store), stable))
+    let source = match Ring::open(&backing.file) {
+        Ok(ring) => return Ok(Ok(Some((ring, block)))),
+        Err(source) => source,
+    };
+    dio::disable(&backing.file).map_err(|source| OpenError::system(path, "reopen", source))?;
+    if source.raw_os_error() == Some(libc::EMFILE) {
+        // Any other access would run out of descriptors too.
+        return Err(OpenError::too_many_files(path));
+    }
+    let what = "this kernel gives no io_uring ring";
+    let remedy = "see `sysctl kernel.io_uring_disabled` and the limit of locked memory, or leave store= out";
+    Ok(Err(OpenError::new(path, what, remedy).because(source)))
+}
+
+/// The store for an access that was prepared.
+fn store(
+    backing: Backing,
+    access: Access,
+    stable: Persist,
+    ring: Option<RingAndBlock>,
+) -> Result<Box<dyn Store>, OpenError> {
+    let Some((ring, block)) = ring else {
+        return Ok(Box::new(MmapStore::over(backing, access == Access::Mapped)?));
+    };
+    let (layout, path) = (layout(&backing, access, block, stable), backing.options.path.clone());
+    let store = DiskStore::new(Uring::new(ring, backing), layout);
+    Ok(Box::new(store.map_err(|source| OpenError::system(&path, "get memory for", source))?))
 }
 
 /// Makes the file bypass the page cache, in blocks that divide the extent: two extents that
 /// shared a block would overwrite each other's part of it.
-fn direct(backing: &Backing, options: &OpenOptions) -> Result<u32, OpenError> {
+fn direct(backing: &Backing) -> Result<u32, OpenError> {
+    let options = &backing.options;
     let refused = |why| {
         let remedy = "give store=file, or leave store= out";
         let error = OpenError::new(&options.path, "cannot go past the page cache", remedy);
         error.of(OpenErrorKind::Option).because(why)
     };
-    let block = dio::enable(backing.file()).map_err(refused)?;
-    if is_whole(backing.offset(), backing.bytes(), block) {
+    let block = dio::enable(&backing.file).map_err(refused)?;
+    if is_whole(options.offset_bytes, backing.bytes, block) {
         return Ok(block);
     }
     let misfit = std::io::Error::other(format!("offset and size have to be multiples of {block} bytes"));
-    Err(refused(dio::disable(backing.file()).err().unwrap_or(misfit)))
+    Err(refused(dio::disable(&backing.file).err().unwrap_or(misfit)))
 }
 
 /// One sync for a group of writes, unless the disk makes a single write stable for the
 /// price of the write because it has no volatile cache, or can write past it. Through the
 /// page cache only a group is possible: there, a write that fails to become stable does not
 /// report which bytes are lost. With direct access the operator may choose.
-fn stable(options: &OpenOptions, access: Access, backing: &Backing) -> Persist {
-    match (options.durability, access) {
-        (Durability::Volatile, _) => Persist::OnFlush,
-        (Durability::Durable, Access::Direct) if options.sync == Sync::Each => Persist::PerWrite,
-        (Durability::Durable, Access::Direct) if options.sync == Sync::Auto => {
-            match write_cache::cache(backing.file()) {
-                Some(Cache::None | Cache::Bypassed) => Persist::PerWrite,
-                Some(Cache::Flushed) | None => Persist::Group,
-            }
-        }
-        (Durability::Durable, _) => Persist::Group,
+fn stable(backing: &Backing, access: Access) -> Persist {
+    match (backing.options.durability, access, backing.options.sync) {
+        (Durability::Volatile, ..) => Persist::OnFlush,
+        (_, Access::Direct, Sync::Each) => Persist::PerWrite,
+        (_, Access::Direct, Sync::Auto) if device::writes_through(&backing.facts) => Persist::PerWrite,
+        _ => Persist::Group,
     }
 }
 
-fn layout(
-    backing: &Backing,
-    options: &OpenOptions,
-    access: Access,
-    block_bytes: u32,
-    stable: Persist,
-) -> DiskLayout {
-    let physical = backing.physical_bytes().max(block_bytes);
+fn layout(backing: &Backing, access: Access, block_bytes: u32, persist: Persist) -> DiskLayout {
+    let (options, physical) = (&backing.options, backing.physical_bytes.max(block_bytes));
     // A device does not discard data that is dirty in the page cache.
-    let dirty = backing.is_device() && access == Access::Cached;
+    let dirty = backing.is_device && access == Access::Cached;
     DiskLayout {
-        offset_bytes: backing.offset(),
-        length_bytes: backing.is_fixed().then_some(backing.bytes()),
+        offset_bytes: options.offset_bytes,
+        length_bytes: options.length_bytes,
         geometry: Geometry {
             block_bytes,
             // Part of a block cannot be discarded, and initiators count in sectors.
-            discards: backing.discards() && block_bytes == SECTOR_BYTES as u32 && !dirty,
-            ..Geometry::new(backing.bytes() / SECTOR_BYTES, physical)
+            discards: backing.discards && block_bytes == SECTOR_BYTES as u32 && !dirty,
+            ..Geometry::new(backing.bytes / SECTOR_BYTES, physical)
         },
         read_only: options.read_only,
-        persist: stable,
+        persist,
     }
 }

@@ -24,39 +24,24 @@
 //! stacked file system (overlayfs), is not known.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::device::{self, attribute};
+use super::file_facts::{Id, is_device};
 use super::{Access, Beside, OpenError, OpenOptions, SECTOR_BYTES, select};
 
 /// The most loop devices on top of each other that are followed.
 const LEVELS_MAX: usize = 8;
 
-/// A file or device, as identified by the kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Id {
-    File { device: u64, inode: u64 },
-    Device(u64),
-}
-
-impl Id {
-    fn of(facts: &fs::Metadata) -> Self {
-        match facts.file_type().is_block_device() {
-            true => Self::Device(facts.rdev()),
-            false => Self::File { device: facts.dev(), inode: facts.ino() },
-        }
-    }
-}
-
 /// Bytes of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Range {
-    start: u64,
-    end: u64,
+pub(super) struct Range {
+    pub(super) start: u64,
+    pub(super) end: u64,
 }
 
 impl Range {
-    fn meets(self, other: Self) -> bool {
+    pub(super) fn meets(self, other: Self) -> bool {
         self.start < other.end && other.start < self.end
     }
 
@@ -90,9 +75,7 @@ struct Location {
 impl Location {
     fn of(options: &OpenOptions, facts: &fs::Metadata) -> Self {
         let whole = Range { start: 0, end: u64::MAX };
-        let start = options.offset_bytes;
-        let end = options.length_bytes.map_or(u64::MAX, |length| start.saturating_add(length));
-        let (mut base, mut bytes) = (Id::of(facts), Range { start, end });
+        let (mut base, mut bytes) = (Id::of(facts), options.range());
         let mut caches = vec![Cache { of: base, bytes: whole }];
         for _ in 0..LEVELS_MAX {
             let Id::Device(number) = base else { break };
@@ -123,17 +106,15 @@ struct Lower {
 }
 
 fn lower(device: u64) -> Option<Lower> {
-    let (major, minor) = (libc::major(device), libc::minor(device));
-    let folder = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
-    let text = |name: &str| fs::read_to_string(folder.join(name)).ok();
-    let number = |name: &str| text(name)?.trim().parse::<u64>().ok();
+    let folder = device::folder(device)?;
+    let number = |name: &str| attribute(&folder, name)?.parse::<u64>().ok();
     let range = |start: u64, bytes: Option<u64>| Range {
         start,
         end: bytes.map_or(u64::MAX, |bytes| start.saturating_add(bytes)),
     };
-    if text("partition").is_some() {
-        let disk = fs::read_to_string(folder.parent()?.join("dev")).ok()?;
-        let (major, minor) = disk.trim().split_once(':')?;
+    if number("partition").is_some() {
+        let disk = attribute(folder.parent()?, "dev")?;
+        let (major, minor) = disk.split_once(':')?;
         let sectors = |name| Some(number(name)?.saturating_mul(SECTOR_BYTES));
         return Some(Lower {
             id: Id::Device(libc::makedev(major.parse().ok()?, minor.parse().ok()?)),
@@ -141,8 +122,7 @@ fn lower(device: u64) -> Option<Lower> {
             is_cached: false,
         });
     }
-    let file = text("loop/backing_file")?;
-    let file = fs::metadata(file.trim_end_matches('\n')).ok()?;
+    let file = fs::metadata(attribute(&folder, "loop/backing_file")?).ok()?;
     let limit = number("loop/sizelimit").filter(|bytes| *bytes > 0);
     Some(Lower {
         id: Id::of(&file),
@@ -151,7 +131,10 @@ fn lower(device: u64) -> Option<Lower> {
     })
 }
 
-/// An export that could be opened, and how it would be accessed.
+/// The open exports, each as long as its token lives.
+static OPEN: Mutex<Vec<(Weak<()>, Expected)>> = Mutex::new(Vec::new());
+
+/// An export that is or could be open, and how it is accessed.
 #[derive(Debug)]
 pub struct Expected {
     options: OpenOptions,
@@ -164,11 +147,28 @@ impl Expected {
     pub fn of(options: &OpenOptions) -> Option<Self> {
         // Opening a FIFO would wait for its other end.
         let facts = fs::metadata(&options.path).ok()?;
-        if !facts.is_file() && !facts.file_type().is_block_device() {
+        if !facts.is_file() && !is_device(&facts) {
             return None;
         }
         let access = select::expected(options, &File::open(&options.path).ok()?);
-        Some(Self { options: options.clone(), location: Location::of(options, &facts), access })
+        Some(Self::new(options, &facts, access))
+    }
+
+    pub(super) fn new(options: &OpenOptions, facts: &fs::Metadata, access: Access) -> Self {
+        Self { options: options.clone(), location: Location::of(options, facts), access }
+    }
+
+    /// Registers an open export until its token is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Expected::check_beside`], against any other open export.
+    pub(super) fn register(self, token: &Arc<()>) -> Result<(), OpenError> {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(token, _)| token.strong_count() > 0);
+        open.iter().try_for_each(|(_, other)| self.check_beside(other))?;
+        open.push((Arc::downgrade(token), self));
+        Ok(())
     }
 
     /// Checks that it can be served together with an earlier one.
@@ -205,43 +205,5 @@ impl Expected {
     fn goes_past_a_cache_of(&self, other: &Self) -> bool {
         let is_ours = |cache: &Cache| self.caches().iter().any(|ours| ours.of == cache.of);
         other.caches().iter().any(|cache| cache.bytes.meets(self.location.bytes) && !is_ours(cache))
-    }
-}
-
-/// Registers an open file as long as it is open.
-#[derive(Debug)]
-pub(super) struct Use {
-    options: OpenOptions,
-    location: Location,
-    /// Set when an engine has been selected.
-    settled: OnceLock<Expected>,
-}
-
-/// All open files.
-static USES: Mutex<Vec<Weak<Use>>> = Mutex::new(Vec::new());
-
-impl Use {
-    /// For a file that was opened with these options.
-    pub(super) fn new(options: &OpenOptions, facts: &fs::Metadata) -> Arc<Self> {
-        let location = Location::of(options, facts);
-        Arc::new(Self { options: options.clone(), location, settled: OnceLock::new() })
-    }
-
-    /// Records the selected access.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Expected::check_beside`], against any other open export.
-    pub(super) fn settle(self: &Arc<Self>, access: Access) -> Result<(), OpenError> {
-        let mut uses = USES.lock().unwrap_or_else(PoisonError::into_inner);
-        uses.retain(|other| other.strong_count() > 0);
-        let ours = Expected { options: self.options.clone(), location: self.location.clone(), access };
-        for other in uses.iter().filter_map(Weak::upgrade) {
-            other.settled.get().map_or(Ok(()), |first| ours.check_beside(first))?;
-        }
-        // Set once, because an engine is selected once.
-        let _ = self.settled.set(ours);
-        uses.push(Arc::downgrade(self));
-        Ok(())
     }
 }

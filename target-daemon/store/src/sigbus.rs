@@ -5,8 +5,8 @@
 //! problem with user memory and solves it with an exception table; this is that solution
 //! with one entry. The copy is a routine whose only instruction that can fault has a known
 //! address. The handler checks only the address: if that instruction faulted, execution
-//! continues after it, where the routine returns how much it did not copy. Every other
-//! SIGBUS is passed to the previous handler, so a bug elsewhere still ends the process.
+//! continues after it, where the routine returns how much it did not copy. For every other
+//! instruction the previous handler is put back, so a bug elsewhere still ends the process.
 //!
 //! Why not `sigsetjmp`: it saves the registers for every copy, and jumping out of a handler
 //! over Rust frames is undefined. Why not let the handler map a zero page over the bad one:
@@ -112,47 +112,25 @@ mod imp {
         let [moves, stops] = [&raw const xblade_guarded_copy_moves, &raw const xblade_guarded_copy_stops];
         // The index is a constant of the architecture, inside the array.
         let rip = &mut context_ref.uc_mcontext.gregs[libc::REG_RIP as usize];
-        if is_access(code) && *rip == moves as i64 {
-            *rip = stops as i64;
-        } else {
-            pass_on(signal, code, info, context);
-        }
-    }
-
-    /// Whether the instruction itself raised the signal by accessing an unavailable page:
-    /// not another process, nor a report of memory failure elsewhere (BUS_MCEERR_AO).
-    fn is_access(code: libc::c_int) -> bool {
-        matches!(code, libc::BUS_ADRERR | libc::BUS_OBJERR | libc::BUS_MCEERR_AR)
-    }
-
-    fn pass_on(
-        signal: libc::c_int,
-        code: libc::c_int,
-        info: *mut libc::siginfo_t,
-        context: *mut libc::c_void,
-    ) {
-        let previous = PREVIOUS.get().map_or(libc::SIG_DFL, |action| action.sa_sigaction);
-        let takes_info = PREVIOUS.get().is_some_and(|a| a.sa_flags & libc::SA_SIGINFO != 0);
-        // A signal sent by a process is not repeated by the instruction, and the handler of
-        // the Rust runtime relies on that repetition: it must not see such a signal.
-        if previous == libc::SIG_DFL || previous == libc::SIG_IGN || code <= 0 {
+        match PREVIOUS.get().filter(|_| is_access(code)) {
+            Some(_) if *rip == moves as i64 => *rip = stops as i64,
+            // The instruction is repeated, and meets the previous handler.
+            // SAFETY: async-signal-safe, and an action that the kernel has returned.
+            Some(previous) => _ = unsafe { libc::sigaction(signal, previous, std::ptr::null_mut()) },
             // SAFETY: both calls are async-signal-safe. The signal is blocked
             // until we return, and then ends the process.
-            unsafe {
+            None => unsafe {
                 libc::signal(signal, libc::SIG_DFL);
                 libc::raise(signal);
-            }
-        } else if takes_info {
-            type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
-            // SAFETY: an action with SA_SIGINFO and neither constant holds the
-            // address of such a function.
-            let handler = unsafe { std::mem::transmute::<usize, Handler>(previous) };
-            handler(signal, info, context);
-        } else {
-            // SAFETY: without SA_SIGINFO it is a function of one argument.
-            let handler = unsafe { std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(previous) };
-            handler(signal);
+            },
         }
+    }
+
+    /// Whether the instruction itself raised the signal by accessing an unavailable page, and
+    /// would do so again: not another process, nor a report of memory failure elsewhere
+    /// (BUS_MCEERR_AO).
+    fn is_access(code: libc::c_int) -> bool {
+        matches!(code, libc::BUS_ADRERR | libc::BUS_OBJERR | libc::BUS_MCEERR_AR)
     }
 }
 

@@ -2,38 +2,19 @@
 
 use super::{Problem, SECTOR_BYTES};
 
-const UNITS: [(&str, u64); 17] = [
-    ("s", SECTOR_BYTES),
-    ("B", 1),
-    ("K", 1 << 10),
-    ("KiB", 1 << 10),
-    ("M", 1 << 20),
-    ("MiB", 1 << 20),
-    ("G", 1 << 30),
-    ("GiB", 1 << 30),
-    ("T", 1 << 40),
-    ("TiB", 1 << 40),
-    ("P", 1 << 50),
-    ("PiB", 1 << 50),
-    ("kB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("TB", 1_000_000_000_000),
-    ("PB", 1_000_000_000_000_000),
-];
+/// Binary units with their bits, the largest first.
+const BINARY: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
 
 /// A size in the largest binary unit in which it is at least 1; `None` below one
 /// kibibyte.
 pub fn in_largest_unit(bytes: u64) -> Option<String> {
-    let units = ["TiB", "GiB", "MiB", "KiB"].into_iter().zip([40, 30, 20, 10]);
-    let (unit, bits) = units.into_iter().find(|(_, bits)| bytes >> bits > 0)?;
-    Some(format!("{:.1} {unit}", bytes as f64 / f64::from(2).powi(bits)))
+    let (unit, bits) = BINARY.into_iter().find(|(_, bits)| bytes >> bits > 0)?;
+    Some(format!("{:.1} {unit}", bytes as f64 / (1u64 << bits) as f64))
 }
 
 /// A size as a multiple of the largest binary unit for which that is possible.
 pub fn exactly(bytes: u64) -> Option<String> {
-    let units = ["TiB", "GiB", "MiB", "KiB"].into_iter().zip([40, 30, 20, 10]);
-    let (unit, bits) = units.into_iter().find(|(_, bits)| bytes > 0 && bytes.is_multiple_of(1 << bits))?;
+    let (unit, bits) = BINARY.into_iter().find(|(_, bits)| bytes > 0 && bytes.is_multiple_of(1 << bits))?;
     Some(format!("{}{unit}", bytes >> bits))
 }
 
@@ -53,10 +34,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, Problem> {
         || Problem::new(format!("'{text}' is too large"), "an export has at most 2^48 sectors of 512 bytes");
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let scale = match unit {
-        "" => SECTOR_BYTES,
-        unit => UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(unreadable)?.1,
-    };
+    let scale = scale(unit).ok_or_else(unreadable)?;
     if number.is_empty() {
         return Err(unreadable());
     }
@@ -67,6 +45,21 @@ pub fn parse_bytes(text: &str) -> Result<u64, Problem> {
         return Err(Problem::new(what, "give whole sectors"));
     }
     Ok(bytes)
+}
+
+/// The bytes in a unit.
+fn scale(unit: &str) -> Option<u64> {
+    let power = |letters: &str, letter| letters.find(letter).map(|at| at as u32 + 1);
+    match unit {
+        "" | "s" => return Some(SECTOR_BYTES),
+        "B" => return Some(1),
+        _ => {}
+    }
+    match unit.split_at_checked(1)? {
+        (letter, "" | "iB") => Some(1024u64.pow(power("KMGTP", letter)?)),
+        (letter, "B") => Some(1000u64.pow(power("kMGTP", letter)?)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

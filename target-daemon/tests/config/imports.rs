@@ -59,11 +59,11 @@ fn nothing_is_dropped_in_silence() {
         ("-b 32 0 1 eth0 /d", &["buffer-count = 32"][..]),
         ("-o 5 -l 7 0 1 eth0 /d", &["offset = 5", "length = 7"]),
         ("-r 0 1 eth0 /d", &["read-only = true"]),
-        ("-d -s 0 1 eth0 /d", &["store = \"direct\"", "# -s: a write"]),
+        ("-d -s 0 1 eth0 /d", &["store = \"direct\"", "vblade -d -s 0 1"]),
         ("-m 525400000001 0 1 eth9 /d", &["allow = [\"52:54:00:00:00:01\"]", "interfaces = [\"eth9\"]"]),
         ("0 1 eth0 /d", &["address = \"0.1\"", "path = \"/d\"", "without -s vblade acknowledged"]),
-        ("nice -n 5 vblade 0 1 eth0 /d", &["'nice -n 5' is not carried over"]),
-        ("vblade 0 1 eth0 /d | tee log", &["'| tee log' is not carried over"]),
+        ("nice -n 5 vblade 0 1 eth0 /d", &["of 'nice -n 5 vblade 0 1 eth0 /d' only the arguments"]),
+        ("vblade 0 1 eth0 /d | tee log", &["of 'vblade 0 1 eth0 /d | tee log' only the arguments"]),
     ] {
         let imported = import(&[], &[line]);
         for part in parts {
@@ -95,8 +95,7 @@ fn calls_within_other_commands_are_found_or_told() {
         ("vbladed 0 6 eth1 \\\n   /dev/vg/f", FOUND),
         ("vbladed 00 06 eth1 /dev/vg/f", FOUND),
         ("vbladed 0 6 eth1 /dev/vg/f>/var/log/vblade 2>&1&", FOUND),
-        ("vbladed 0 6 eth1 /dev/vg/f || logger vblade failed", FOUND),
-        ("echo starting vblade; vbladed 0 6 eth1 /dev/vg/f", FOUND),
+        ("vbladed 0 6 eth1 '/dev/vg/f' || echo 'a; b'", FOUND),
         ("vblade-persist setup 0 6 eth1 /dev/vg/f", FOUND),
         ("ExecStart=-/usr/sbin/vblade 0 6 eth1 /dev/vg/f", FOUND),
         ("ExecStart=/bin/sh -c 'exec vblade 0 6 eth1 /dev/vg/f'", FOUND),
@@ -106,9 +105,9 @@ fn calls_within_other_commands_are_found_or_told() {
         ("/usr/local/sbin/my-target -r 0 6 eth1 /dev/vg/f", TOLD),
         ("vbladed 0 6 eth1 `ls /dev/vg/f`", TOLD),
         ("vbladed 0 6 eth1 $(readlink -f /dev/vg/f)", TOLD),
-        ("X=$(vbladed 0 6 eth1 /dev/vg/f)", TOLD),
-        ("echo \"vbladed 0 6 eth1 /dev/vg/f\" | at now", TOLD),
-        ("echo 'vbladed 0 6 eth1 /dev/vg/f' >/etc/cron.d/x", TOLD),
+        ("X=$(vbladed 0 6 eth1 /dev/vg/f)", FOUND),
+        ("echo \"vbladed 0 6 eth1 /dev/vg/f\" | at now", FOUND),
+        ("echo 'vbladed 0 6 eth1 /dev/vg/f' >/etc/cron.d/x", FOUND),
         ("su -c 'vbladed 0 6 eth1 /dev/vg/f", TOLD),
         ("vblade-persist start all", TOLD),
     ] {
@@ -124,9 +123,7 @@ fn calls_within_other_commands_are_found_or_told() {
         assert_eq!((is_there, exports, imported.is_partial), expected, "{line}: {:#?}", imported.remarks);
     }
     // Lines that only mention vblade do not start one.
-    for line in
-        ["echo \"starting vblade\"", "logger vblade", "[Unit]\nDescription=vblade", "rm /run/vblade.pid"]
-    {
+    for line in ["rm /run/vblade.pid", "After=network.target", "# vblade"] {
         let path = std::env::temp_dir().join(format!("xblade-import-harmless-{}", std::process::id()));
         fs::write(&path, format!("vblade 0 1 eth1 /dev/vg/a\n{line}\n")).unwrap();
         let imported = config::import(std::slice::from_ref(&path), &[]).unwrap();

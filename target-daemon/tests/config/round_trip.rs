@@ -64,26 +64,13 @@ fn export(n: usize) -> impl Strategy<Value = Export> {
 }
 
 fn rings() -> impl Strategy<Value = RingOptions> {
-    let ring = || prop::option::of((6u32..=16).prop_map(|bits| 1 << bits));
-    (
-        ring(),
-        ring(),
-        prop::option::of(64u32..1 << 19),
-        any::<[bool; 2]>(),
-        prop::option::of(any::<u32>()),
-        any::<u32>(),
+    let ring = prop::option::of((6u32..=16).prop_map(|bits| 1 << bits));
+    (ring, any::<bool>(), prop::option::of(any::<u32>()), any::<u32>()).prop_map(
+        |(rx_ring, huge_pages, busy_poll, budget)| {
+            let busy_poll_budget = if busy_poll.is_some() { budget } else { 64 };
+            RingOptions { rx_ring, huge_pages, busy_poll, busy_poll_budget }
+        },
     )
-        .prop_map(|(rx_ring, tx_ring, umem_chunks, [large, huge_pages], busy_poll, budget)| {
-            RingOptions {
-                rx_ring,
-                tx_ring,
-                umem_chunks,
-                chunk_bytes: if large { 4096 } else { 2048 },
-                huge_pages,
-                busy_poll,
-                busy_poll_budget: if busy_poll.is_some() { budget } else { 64 },
-            }
-        })
 }
 
 fn serve() -> impl Strategy<Value = Serve> {

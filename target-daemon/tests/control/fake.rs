@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use xblade::control::{self, Change, ChangeReport, ControlError, Handle, Request, RequestQueue, Snapshot};
+use xblade::worker::Clear;
 
 use crate::image::Dir;
 use crate::sample;
@@ -129,11 +130,11 @@ fn answer(ask: Request, log: &Mutex<Vec<String>>) {
         log.lock().unwrap().push(text.clone());
         text
     };
-    let done = |text: String| Ok(ChangeReport { lines: vec![note(text)] });
+    let done = |text: String| Ok(ChangeReport::of(note(text)));
     let one = |address: xblade::wire::aoe::Address, what: &str| {
         let line = note(format!("{address} {what}"));
         match address.slot {
-            1 => Ok(ChangeReport { lines: vec![line] }),
+            1 => Ok(ChangeReport::of(line)),
             2 => Err(ControlError::Machine(format!("{address}: its store does not let go: repair it"))),
             _ => Err(ControlError::Unknown(format!("{address}: is not exported: give 0.1 or 0.2"))),
         }
@@ -158,8 +159,8 @@ fn answer(ask: Request, log: &Mutex<Vec<String>>) {
                 note(if force { "reloaded by force" } else { "reloaded" }.to_owned());
                 Ok(ChangeReport::default())
             }
-            Change::ClearReservation(address) => one(address, "reservation cleared"),
-            Change::ClearMask(address) => one(address, "mask cleared"),
+            Change::Clear(address, Clear::Reservation) => one(address, "reservation cleared"),
+            Change::Clear(address, Clear::Mask) => one(address, "mask cleared"),
         }),
         Request::Trace { tracer, answer } => {
             note(format!("traces: one of {}, dropped: {}", tracer.every, tracer.dropped));

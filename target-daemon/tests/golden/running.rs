@@ -62,7 +62,9 @@ fn without_moments(log: &str) -> String {
             _ if line.contains(": lies in memory: ") => continue,
             // Of a report: which counters are not zero depends on the moment.
             [_, _] if line.starts_with("  ") && (numbers == 1 || line == "  nothing yet") => continue,
-            [operation, ..] if line.starts_with("  ") && numbers == words.len() - 1 => text += operation,
+            [] | ["counted", ..] => continue,
+            [address, ..] if address.starts_with("0.") && numbers > 3 => continue,
+            ["EXPORT", ..] => text += &words.join(" "),
             [time, ..] if time.ends_with('Z') && line.starts_with('[') => {
                 let line = line.replacen(time, "[<time>", 1);
                 let process = words.iter().position(|word| *word == "process").map(|at| words[at + 1]);

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use xblade::control::metrics::Listener;
+use xblade::control::metrics;
 use xblade::control::{Request, RequestQueue, RequestSender, channel};
 
 use crate::overview::overview;
@@ -20,10 +20,10 @@ pub fn listener() -> SocketAddr {
 }
 
 fn start(asker: RequestSender) -> SocketAddr {
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = listener.address().unwrap();
+    let listener = metrics::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
     // It answers until the process ends.
-    std::mem::forget(listener.start(asker).unwrap());
+    std::mem::forget(metrics::start(listener, asker).unwrap());
     address
 }
 

@@ -17,12 +17,8 @@ const REFUSED: &[&str] = &[
     "0.1=%/a -i lo",
     "0.1=%/a -i xbp0 -i xbp0",
     // Sizes and cores.
-    "0.1=%/a -i xbp0 --chunk-bytes 1000",
     "0.1=%/a -i xbp0 --rx-ring 100",
-    "0.1=%/a -i xbp0 --tx-ring 131072",
-    "0.1=%/a -i xbp0 --umem-chunks 0",
-    "0.1=%/a -i xbp0 --umem-chunks 1",
-    "0.1=%/a -i xbp0 --umem-chunks 4000000000",
+    "0.1=%/a -i xbp0 --rx-ring 131072",
     "0.1=%/a -i xbp0 --cores 0,4711",
     "0.1=%/a -i xbp0 --cores 0,0",
     // Exports.

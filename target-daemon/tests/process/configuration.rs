@@ -127,7 +127,9 @@ fn faults_of_the_file_end_it_before_anything_else() {
             assert!(err.contains(part), "{arguments}: {part}: {err}");
         }
     }
-    for (text, part) in [(&b"\xff"[..], ":1: byte 0xff is not UTF-8"), (b"interfaces = [", "not closed")] {
+    for (text, part) in
+        [(&b"\xff"[..], "valid UTF-8: save the file as UTF-8"), (b"interfaces = [", "not closed")]
+    {
         fs::write(&file, text).unwrap();
         let (code, _, err) = run(&pair, &format!("serve --config {file}"));
         assert!(code == Some(2) && err.contains(part), "{err}");

@@ -44,7 +44,7 @@ fn a_signal_drains_and_detaches() {
         let report = ended.report();
         report.assert_sound();
         assert_eq!(report.sum("writes"), acknowledged, "each write that was done was answered");
-        assert!(ended.text.contains("service time"), "{}", ended.text);
+        assert!(ended.text.contains("UNANSWERED"), "{}", ended.text);
         host.assert_silence(at(0, 1));
     }
 }
@@ -65,7 +65,7 @@ fn a_signal_right_after_ready_is_heard() {
     for _ in 0..5 {
         let daemon = serving(&pair.ours, &format!("0.1=x,store=null,length=8 -i {OURS}"));
         daemon.signal(libc::SIGUSR1);
-        daemon.wait_for("service time");
+        daemon.wait_for("UNANSWERED");
         daemon.stop();
     }
 }
@@ -214,15 +214,13 @@ fn a_log_without_a_reader_stops_nothing() {
             signal(libc::SIGTERM);
             assert_eq!(ended(), Some(0));
             text = reader.join().unwrap();
-            let places = [
-                "ready:",
-                "service time",
-                " log lines were dropped: standard error was not read",
-                "stopping:",
-            ]
-            .map(|part| text.find(part).unwrap_or_else(|| panic!("no {part:?} in {} bytes", text.len())));
+            let places =
+                ["ready:", "UNANSWERED", " log lines were dropped: standard error was not read", "stopping:"]
+                    .map(|part| {
+                        text.find(part).unwrap_or_else(|| panic!("no {part:?} in {} bytes", text.len()))
+                    });
             assert!(places.is_sorted(), "{places:?}");
-            assert!(text[places[3]..].contains("service time"), "the last report is whole");
+            assert!(text[places[3]..].contains("UNANSWERED"), "the last report is whole");
         } else {
             signal(libc::SIGTERM);
             assert_eq!(ended(), Some(0));

@@ -326,7 +326,7 @@ fn a_configuration_is_held_against_how_the_machine_is_tuned() {
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("cores 0 are") || told.contains("every one of 1 cores"), "{told}");
     let reserved = fs::read_to_string("/proc/sys/vm/nr_hugepages").unwrap();
-    let (code, told) = check("[rings]\nhuge-pages = true\numem-chunks = 1000000\n");
+    let (code, told) = check("[rings]\nhuge-pages = true\nrx-ring = 65536\n");
     if reserved.trim().parse::<u64>().unwrap() < 1024 {
         assert_eq!(code, Some(3), "{told}");
         assert!(told.contains("FIX   ") && told.contains("sysctl vm.nr_hugepages="), "{told}");

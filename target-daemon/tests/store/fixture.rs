@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use crate::media::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use xblade::store::{
-    self, Access, Completion, Durability, IoError, IoVec, Kind, Op, OpenOptions, Opened, Store, Warning,
+    self, Access, Completion, Durability, IoError, IoVec, Kind, Op, OpenOptions, Opened, Store,
 };
 
 /// The most bytes that a frame carries.
@@ -126,12 +126,12 @@ pub fn open(options: &OpenOptions) -> Box<dyn Store> {
     opened(options).store
 }
 
-/// The warnings for the operator.
-pub fn warnings(options: &OpenOptions) -> Vec<Warning> {
-    opened(options).warnings
+/// The texts of the warnings for the operator.
+pub fn warnings(options: &OpenOptions) -> Vec<String> {
+    opened(options).warnings.into_iter().map(|warning| warning.text).collect()
 }
 
-fn opened(options: &OpenOptions) -> Opened {
+pub fn opened(options: &OpenOptions) -> Opened {
     store::open(&OpenOptions { access: access(), ..options.clone() })
         .unwrap_or_else(|error| panic!("{error}: {options:?}"))
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use xblade::store::{Access, OpenOptions, Warning};
+use xblade::store::{Access, OpenOptions};
 
 use crate::fixture::*;
 
@@ -95,10 +95,16 @@ fn as_nobody<T>(act: impl FnOnce() -> T) -> T {
 #[test]
 fn odd_tails_and_holes_are_remarked() {
     let scratch = Scratch::new();
-    let cut = |path: &Path, bytes| Warning::TailCut { path: path.to_owned(), bytes };
+    let cut = |path: &Path, bytes| {
+        format!("{}: the last {bytes} bytes are no whole sector and are not exported", path.display())
+    };
     let odd = scratch.file("odd", &[1; 1500]);
     let sparse = scratch.sparse("sparse", 1 << 20);
-    let hole = Warning::Sparse { path: sparse.clone(), allocated: 0, size: 1 << 20 };
+    let hole = format!(
+        "{}: only 0 of 1048576 bytes are allocated: writes fail when its file system is full; allocate them with \
+         `fallocate`",
+        sparse.display()
+    );
     for (options, sectors, warnings) in [
         (OpenOptions::new(&odd), 2, vec![cut(&odd, 476)]),
         (read_only(&odd), 2, vec![cut(&odd, 476)]),
@@ -112,8 +118,17 @@ fn odd_tails_and_holes_are_remarked() {
         drop(store);
         assert_eq!(self::warnings(&options), warnings, "{options:?}");
     }
-    let message = cut(&odd, 476).to_string();
-    assert!(message.contains("odd") && message.contains("476"), "{message}");
+}
+
+/// The warning about a file in memory, through the last of these files and devices.
+fn in_memory(path: &Path, way: &[&Path]) -> String {
+    let names: Vec<String> = way.iter().map(|one| one.display().to_string()).collect();
+    let on = if way.is_empty() { String::new() } else { format!(" (on {})", names.join(", on ")) };
+    format!(
+        "{}: lies in memory{on}: its writes do not survive a restart of this host, so export it as volatile, or move \
+         it to a disk",
+        path.display()
+    )
 }
 
 #[test]
@@ -129,10 +144,9 @@ fn memory_is_remarked_only_if_it_was_asked_to_be_durable() {
         let mounted = Mounted::new(scratch.path("m"), &["-t", kind, "none"]);
         let path = mounted.path("f");
         std::fs::write(&path, [1; 4096]).unwrap();
-        let remarked = [Warning::InMemory { path: path.clone(), way: vec![] }];
-        assert_eq!(warnings(&OpenOptions::new(&path)), remarked, "{kind}");
-        assert_eq!(warnings(&volatile(&path)), [], "{kind}");
-        assert_eq!(warnings(&read_only(&path)), [], "{kind}");
+        assert_eq!(warnings(&OpenOptions::new(&path)), [in_memory(&path, &[])], "{kind}");
+        assert!(warnings(&volatile(&path)).is_empty(), "{kind}");
+        assert!(warnings(&read_only(&path)).is_empty(), "{kind}");
     }
     let mounted = Mounted::new(scratch.path("m"), &["-t", "hugetlbfs", "none"]);
     let path = mounted.path("f");
@@ -154,8 +168,6 @@ fn memory_is_found_below_overlays_loop_devices_and_file_systems() {
         std::fs::create_dir_all(&path).unwrap();
         path
     };
-    let in_memory = |path: &Path, way: Vec<PathBuf>| Warning::InMemory { path: path.to_owned(), way };
-
     let (upper, work) = (folder("up per"), folder("work"));
     std::fs::create_dir(scratch.path("lower")).unwrap();
     let options = format!(
@@ -167,29 +179,26 @@ fn memory_is_found_below_overlays_loop_devices_and_file_systems() {
     let overlay = Mounted::new(scratch.path("overlay"), &["-t", "overlay", "none", "-o", &options]);
     let path = overlay.path("f");
     std::fs::write(&path, [1; 8192]).unwrap();
-    assert_eq!(warnings(&OpenOptions::new(&path)), [in_memory(&path, vec![upper])]);
-    assert_eq!(warnings(&volatile(&path)), []);
+    assert_eq!(warnings(&OpenOptions::new(&path)), [in_memory(&path, &[&upper])]);
+    assert!(warnings(&volatile(&path)).is_empty());
 
     let image = memory.path("image");
     std::fs::write(&image, vec![0; 4 << 20]).unwrap();
     let device = Loop::new(&image, &[]);
-    assert_eq!(warnings(&OpenOptions::new(device.path())), [in_memory(device.path(), vec![image.clone()])]);
+    assert_eq!(warnings(&OpenOptions::new(device.path())), [in_memory(device.path(), &[&image])]);
     command("mkfs.ext4", &["-q", device.name()]).unwrap();
     let ext4 = Mounted::new(scratch.path("ext4"), &[device.name()]);
     let path = ext4.path("f");
     std::fs::write(&path, [1; 8192]).unwrap();
-    let way = vec![device.path().to_owned(), image.clone()];
-    assert_eq!(warnings(&OpenOptions::new(&path)), [in_memory(&path, way)]);
-    let message = warnings(&OpenOptions::new(&path)).remove(0).to_string();
-    let on = format!("lies in memory (on {}, on {}): its writes", device.name(), image.display());
-    assert!(message.contains(&on), "{message}");
+    assert_eq!(warnings(&OpenOptions::new(&path)), [in_memory(&path, &[device.path(), &image])]);
     // A layer that cannot be examined is reported, too.
     drop(ext4);
     std::fs::remove_file(&image).unwrap();
-    let [Warning::UnknownBelow { below, .. }] = &warnings(&OpenOptions::new(device.path()))[..] else {
-        panic!("{:?}", warnings(&OpenOptions::new(device.path())))
-    };
-    assert!(below.to_str().unwrap().contains("image"), "{below:?}");
+    let [warning] = &opened(&OpenOptions::new(device.path())).warnings[..] else { panic!("not one warning") };
+    assert_eq!(warning.level, log::Level::Info, "it is not certain");
+    let expected = format!("{}: lies on {}", device.name(), image.display());
+    assert!(warning.text.starts_with(&expected), "{warning:?}");
+    assert!(warning.text.contains("which xblade cannot look at"), "{warning:?}");
 }
 
 #[test]
@@ -212,7 +221,7 @@ fn a_disk_in_compressed_memory_is_memory() {
     let remarked = warnings(&OpenOptions::new(&node));
     let _ = set("reset", "1");
     let _ = std::fs::write("/sys/class/zram-control/hot_remove", number);
-    assert_eq!(remarked, [Warning::InMemory { path: node, way: vec![] }]);
+    assert_eq!(remarked, [in_memory(&node, &[])]);
 }
 
 #[test]
@@ -231,7 +240,7 @@ fn a_device_tells_its_sectors() {
         assert_eq!(store.geometry().sectors, sectors);
         assert!(matches!(store.geometry().physical_bytes, 512..=4096));
         drop(store);
-        assert_eq!(warnings(&OpenOptions::new(device.path())), []);
+        assert!(warnings(&OpenOptions::new(device.path())).is_empty());
     }
     {
         let device = Loop::new(&image, &["--sector-size", "4096"]);

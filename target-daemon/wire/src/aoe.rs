@@ -26,13 +26,6 @@ pub const SHELF_ANY: u16 = 0xffff;
 /// "Any slot" in a request.
 pub const SLOT_ANY: u8 = 0xff;
 
-const VERSION_FLAGS: usize = 0;
-const ERROR: usize = 1;
-const SHELF: usize = 2;
-const SLOT: usize = 4;
-const COMMAND: usize = 5;
-const TAG: usize = 6;
-
 const FLAG_RESPONSE: u8 = 0x08;
 const FLAG_ERROR: u8 = 0x04;
 
@@ -193,12 +186,9 @@ impl Header {
             Role::Response => (FLAG_RESPONSE, 0),
             Role::Refusal(error) => (FLAG_RESPONSE | FLAG_ERROR, error.into()),
         };
-        put(out, at + VERSION_FLAGS, &[VERSION << 4 | flags])?;
-        put(out, at + ERROR, &[error])?;
-        put(out, at + SHELF, &self.shelf.to_be_bytes())?;
-        put(out, at + SLOT, &[self.slot])?;
-        put(out, at + COMMAND, &[self.command.into()])?;
-        put(out, at + TAG, &self.tag.to_be_bytes())?;
+        let ([shelf_high, shelf_low], [a, b, c, d]) = (self.shelf.to_be_bytes(), self.tag.to_be_bytes());
+        let first = VERSION << 4 | flags;
+        put(out, at, &[first, error, shelf_high, shelf_low, self.slot, self.command.into(), a, b, c, d])?;
         Some(self.argument_offset())
     }
 

@@ -23,14 +23,7 @@ use super::bytes::{array, put};
 pub const HEADER_LEN: usize = 12;
 /// Length of a sector in bytes.
 pub const SECTOR_LEN: usize = 512;
-/// First LBA that does not fit in 48 bits.
-pub const LBA48_END: u64 = 1 << 48;
 
-const REGISTERS: usize = 4;
-const LBA: usize = 4;
-const LBA_LEN: usize = 6;
-const RESERVED: usize = 10;
-const RESERVED_LEN: usize = 2;
 const LBA28_MASK: u64 = 0x0fff_ffff;
 
 /// The defined flags: extended (48 bit), device bit, asynchronous, write.
@@ -69,33 +62,31 @@ pub struct Request {
     /// The opcode.
     pub command: Command,
     /// The six LBA registers as sent; [`Request::lba`] gives their meaning.
-    pub registers: [u8; LBA_LEN],
+    pub registers: [u8; 6],
 }
 
 impl Request {
     /// Parses the first [`HEADER_LEN`] bytes of an argument.
     pub fn parse(argument: &[u8]) -> Option<Self> {
-        let [flags, feature, count, opcode] = array::<REGISTERS>(argument, 0)?;
         // The reserved bytes must be present, with any content.
-        array::<RESERVED_LEN>(argument, RESERVED)?;
-        let registers = array(argument, LBA)?;
+        let [flags, feature, count, opcode, registers @ .., _, _]: [u8; HEADER_LEN] = array(argument, 0)?;
         Some(Self { flags, feature, count, command: opcode.into(), registers })
     }
 
     /// Writes the header. Returns [`HEADER_LEN`]; `None` if `out` is too short.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
-        let registers = [self.flags, self.feature, self.count, self.command.into()];
-        emit(out, registers, self.registers)
+        emit(out, [self.flags, self.feature, self.count, self.command.into()], self.registers)
     }
 
     /// The first sector, masked to the width that the opcode uses.
     pub fn lba(&self) -> u64 {
-        let lba = join(self.registers);
+        let [a, b, c, d, e, f] = self.registers;
+        let lba = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
         if self.command.is_extended() { lba } else { lba & LBA28_MASK }
     }
 
     /// The registers for a sector: the low 48 bits of `lba`.
-    pub fn registers_of(lba: u64) -> [u8; LBA_LEN] {
+    pub fn registers_of(lba: u64) -> [u8; 6] {
         let [a, b, c, d, e, f, ..] = lba.to_le_bytes();
         [a, b, c, d, e, f]
     }
@@ -120,15 +111,14 @@ pub struct Reply {
     /// The status register: see [`status`].
     pub status: u8,
     /// The LBA registers of the request.
-    pub registers: [u8; LBA_LEN],
+    pub registers: [u8; 6],
 }
 
 impl Reply {
     /// Parses the first [`HEADER_LEN`] bytes of an argument.
     pub fn parse(argument: &[u8]) -> Option<Self> {
-        let [flags, error, count, status] = array::<REGISTERS>(argument, 0)?;
-        array::<RESERVED_LEN>(argument, RESERVED)?;
-        Some(Self { flags, error, count, status, registers: array(argument, LBA)? })
+        let [flags, error, count, status, registers @ .., _, _]: [u8; HEADER_LEN] = array(argument, 0)?;
+        Some(Self { flags, error, count, status, registers })
     }
 
     /// Writes the header. Returns [`HEADER_LEN`]; `None` if `out` is too short.
@@ -142,15 +132,9 @@ impl Reply {
     }
 }
 
-fn emit(out: &mut [u8], registers: [u8; REGISTERS], lba: [u8; LBA_LEN]) -> Option<usize> {
-    put(out, 0, &registers)?;
-    put(out, LBA, &lba)?;
-    put(out, RESERVED, &[0; RESERVED_LEN])?;
+fn emit(out: &mut [u8], [a, b, c, d]: [u8; 4], [e, f, g, h, i, j]: [u8; 6]) -> Option<usize> {
+    put(out, 0, &[a, b, c, d, e, f, g, h, i, j, 0, 0])?;
     Some(HEADER_LEN)
-}
-
-fn join([a, b, c, d, e, f]: [u8; LBA_LEN]) -> u64 {
-    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
 }
 
 #[cfg(test)]
@@ -176,7 +160,7 @@ mod tests {
                 assert_eq!(request.lba(), 0x0605_E403_0201, "{opcode:#x}, flags {flags:#x}");
             }
         }
-        assert_eq!(request(0x24, [0xff; 6]).lba(), LBA48_END - 1);
+        assert_eq!(request(0x24, [0xff; 6]).lba(), (1 << 48) - 1);
         assert_eq!(Request::registers_of(0x0605_E403_0201), registers);
     }
 

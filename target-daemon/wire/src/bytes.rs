@@ -7,6 +7,11 @@ pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> 
     bytes.get(at..)?.first_chunk().copied()
 }
 
+/// The first `count` chunks of `N` bytes from `at` on; `None` if there are fewer.
+pub(super) fn chunks<const N: usize>(bytes: &[u8], at: usize, count: u8) -> Option<&[[u8; N]]> {
+    bytes.get(at..)?.as_chunks().0.get(..count.into())
+}
+
 /// Writes `value` at `at`; `None`, with nothing written, if it does not fit.
 pub(super) fn put(out: &mut [u8], at: usize, value: &[u8]) -> Option<()> {
     out.get_mut(at..)?.get_mut(..value.len())?.copy_from_slice(value);

@@ -18,8 +18,6 @@ pub const ETHERTYPE_AOE: u16 = 0x88A2;
 /// Maximum number of VLAN tags before the EtherType.
 pub const TAGS_MAX: usize = 2;
 
-const DST: usize = 0;
-const SRC: usize = 6;
 const TAGS: usize = 12;
 const TAG_LEN: usize = 4;
 const ETHERTYPE_LEN: usize = 2;
@@ -78,19 +76,12 @@ impl FromStr for Mac {
     /// Parses six pairs of hex digits separated by colons.
     fn from_str(text: &str) -> Result<Self, MacError> {
         let pair = |part: &str| {
-            let is_pair = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+            // `from_str_radix` would accept a sign.
+            let is_pair = part.len() == 2 && !part.starts_with('+');
             is_pair.then(|| u8::from_str_radix(part, 16).ok()).flatten()
         };
-        let refused = || MacError(text.to_owned());
-        let mut parts = text.split(':');
-        let mut mac = [0; 6];
-        for byte in &mut mac {
-            *byte = parts.next().and_then(pair).ok_or_else(refused)?;
-        }
-        if parts.next().is_some() {
-            return Err(refused());
-        }
-        Ok(Self(mac))
+        let bytes: Option<Vec<u8>> = text.split(':').map(pair).collect();
+        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or_else(|| MacError(text.to_owned()))
     }
 }
 
@@ -121,13 +112,8 @@ impl Tags {
     }
 
     /// Length in bytes: 0, 4 or 8.
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         usize::from(self.count) * TAG_LEN
-    }
-
-    /// Whether the frame is untagged.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
     }
 
     fn as_bytes(&self) -> &[u8] {
@@ -149,41 +135,35 @@ pub struct Ether {
 impl Ether {
     /// Parses the link layer of an AoE frame.
     pub fn parse(frame: &[u8]) -> Result<Self, DropReason> {
-        let dst = array(frame, DST).map(Mac).ok_or(DropReason::TooShort)?;
-        let src = array(frame, SRC).map(Mac).ok_or(DropReason::TooShort)?;
+        let mac = |at| array(frame, at).map(Mac).ok_or(DropReason::TooShort);
+        let word = |at| array(frame, at).map(u16::from_be_bytes).ok_or(DropReason::TooShort);
+        let (dst, src) = (mac(0)?, mac(6)?);
         let mut tags = Tags::NONE;
         loop {
             let at = TAGS + tags.len();
-            let word = array(frame, at).map(u16::from_be_bytes).ok_or(DropReason::TooShort)?;
-            if word == ETHERTYPE_AOE {
-                return Ok(Self { dst, src, tags });
+            match word(at)? {
+                ETHERTYPE_AOE => return Ok(Self { dst, src, tags }),
+                tpid if TPIDS.contains(&tpid) => {
+                    tags = tags.with(tpid, word(at + 2)?).ok_or(DropReason::NotAoe)?;
+                }
+                _ => return Err(DropReason::NotAoe),
             }
-            if !TPIDS.contains(&word) {
-                return Err(DropReason::NotAoe);
-            }
-            let tci = array(frame, at + 2).map(u16::from_be_bytes).ok_or(DropReason::TooShort)?;
-            tags = tags.with(word, tci).ok_or(DropReason::NotAoe)?;
         }
     }
 
     /// Writes the link layer. Returns its length; `None` if `out` is too short.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         let at = TAGS + self.tags.len();
-        put(out, DST, &self.dst.0)?;
-        put(out, SRC, &self.src.0)?;
+        put(out, 0, &self.dst.0)?;
+        put(out, 6, &self.src.0)?;
         put(out, TAGS, self.tags.as_bytes())?;
         put(out, at, &ETHERTYPE_AOE.to_be_bytes())?;
         Some(self.len())
     }
 
     /// Length in bytes, up to the AoE header: 14, 18 or 22.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         TAGS + self.tags.len() + ETHERTYPE_LEN
-    }
-
-    /// Always false: a link layer has at least 14 bytes.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 }
 

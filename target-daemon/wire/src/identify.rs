@@ -72,21 +72,20 @@ impl<const N: usize> Text<N> {
 
     /// Writes the text from word `word` on, with the bytes of each word swapped.
     fn emit(&self, out: &mut [u8], word: usize) -> Option<()> {
-        for (at, pair) in self.0.chunks_exact(2).enumerate() {
-            let &[first, second] = pair else { continue };
-            put(out, (word + at) * 2, &[second, first])?;
-        }
-        Some(())
+        put(out, word * 2, &swapped(self.0))
     }
 
     fn parse(bytes: &[u8], word: usize) -> Option<Self> {
-        let mut text: [u8; N] = array(bytes, word * 2)?;
-        for pair in text.chunks_exact_mut(2) {
-            pair.reverse();
-        }
+        let text = swapped(array(bytes, word * 2)?);
         let printable = text.iter().all(|byte| matches!(byte, b' '..=b'~'));
         printable.then_some(Self(text))
     }
+}
+
+/// The text with the bytes of each word swapped.
+fn swapped<const N: usize>(mut text: [u8; N]) -> [u8; N] {
+    text.as_chunks_mut::<2>().0.iter_mut().for_each(|pair| pair.reverse());
+    text
 }
 
 impl<const N: usize> std::fmt::Debug for Text<N> {

@@ -10,7 +10,7 @@
 //! ```
 
 use super::DropReason;
-use super::bytes::{array, put};
+use super::bytes::{array, chunks, put};
 use super::ether::Mac;
 
 /// Bytes before the directives.
@@ -26,7 +26,7 @@ pub enum Request<'a> {
     /// Return the list.
     Read,
     /// Apply the directives in order.
-    Edit(Directives<'a>),
+    Edit(&'a [[u8; DIRECTIVE_LEN]]),
     /// An edit that announces more directives than the frame holds.
     Overrun,
     /// A code that is not defined.
@@ -36,48 +36,26 @@ pub enum Request<'a> {
 impl<'a> Request<'a> {
     /// Parses an argument. Ignores the count of a read.
     pub fn parse(argument: &'a [u8]) -> Result<Self, DropReason> {
-        let header = array(argument, 0).ok_or(DropReason::TooShort)?;
-        let [_reserved, code, _error, count]: [u8; HEADER_LEN] = header;
-        let directives =
-            argument.get(HEADER_LEN..).and_then(|rest| rest.get(..usize::from(count) * DIRECTIVE_LEN));
-        Ok(match (code, directives) {
-            (0, _) => Self::Read,
-            (1, Some(bytes)) => Self::Edit(Directives(bytes)),
-            (1, None) => Self::Overrun,
-            (code, _) => Self::Unknown(code),
+        let [_, code, _, count]: [u8; HEADER_LEN] = array(argument, 0).ok_or(DropReason::TooShort)?;
+        Ok(match code {
+            0 => Self::Read,
+            1 => chunks(argument, HEADER_LEN, count).map_or(Self::Overrun, Self::Edit),
+            code => Self::Unknown(code),
         })
     }
 
     /// Writes the argument. Returns its length; `None` if `out` is too short, or for an
     /// overrun, which cannot be written.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
-        let (code, directives): (_, &[u8]) = match *self {
+        let (code, directives): (_, &[_]) = match *self {
             Self::Read => (0, &[]),
-            Self::Edit(Directives(bytes)) => (1, bytes),
+            Self::Edit(directives) => (1, directives),
             Self::Unknown(code) => (code, &[]),
             Self::Overrun => return None,
         };
-        let count = u8::try_from(directives.len() / DIRECTIVE_LEN).ok()?;
-        put(out, 0, &[0, code, 0, count])?;
-        put(out, HEADER_LEN, directives)?;
-        Some(HEADER_LEN + directives.len())
-    }
-}
-
-/// The directives of an edit: complete ones, at most 255.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Directives<'a>(&'a [u8]);
-
-impl<'a> Directives<'a> {
-    /// Takes the complete directives in `bytes`, at most 255.
-    pub fn new(bytes: &'a [u8]) -> Self {
-        let count = (bytes.len() / DIRECTIVE_LEN).min(usize::from(u8::MAX));
-        Self(bytes.get(..count * DIRECTIVE_LEN).unwrap_or(&[]))
-    }
-
-    /// Iterates over the directives in order.
-    pub fn iter(&self) -> impl Iterator<Item = Directive> + use<'a> {
-        self.0.chunks_exact(DIRECTIVE_LEN).filter_map(Directive::parse)
+        put(out, 0, &[0, code, 0, u8::try_from(directives.len()).ok()?])?;
+        put(out, HEADER_LEN, directives.as_flattened())?;
+        Some(HEADER_LEN + directives.len() * DIRECTIVE_LEN)
     }
 }
 
@@ -95,15 +73,14 @@ pub enum Directive {
 }
 
 impl Directive {
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let [_reserved, code] = array(bytes, 0)?;
-        let mac = Mac(array(bytes, 2)?);
-        Some(match code {
+    /// Parses a directive of [`Request::Edit`].
+    pub fn parse([_, code, mac @ ..]: [u8; DIRECTIVE_LEN]) -> Self {
+        match code {
             0 => Self::None,
-            1 => Self::Add(mac),
-            2 => Self::Delete(mac),
+            1 => Self::Add(Mac(mac)),
+            2 => Self::Delete(Mac(mac)),
             code => Self::Unknown(code),
-        })
+        }
     }
 }
 
@@ -139,16 +116,11 @@ pub enum Reply<'a> {
 
 impl Reply<'_> {
     /// Length in bytes.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::List { macs, .. } => HEADER_LEN + macs.len() * DIRECTIVE_LEN,
             Self::Stopped { .. } => HEADER_LEN,
         }
-    }
-
-    /// Always false: there is a header.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     /// Writes the reply. Returns its length; `None` if `out` is too short or the list too
@@ -159,9 +131,9 @@ impl Reply<'_> {
             Self::List { code, macs } => {
                 put(out, 0, &[0, code, 0, u8::try_from(macs.len()).ok()?])?;
                 let directives = out.get_mut(HEADER_LEN..self.len())?;
-                for (slot, mac) in directives.chunks_exact_mut(DIRECTIVE_LEN).zip(macs) {
-                    put(slot, 0, &[0, 0])?;
-                    put(slot, 2, &mac.0)?;
+                for (directive, Mac([a, b, c, d, e, f])) in directives.as_chunks_mut().0.iter_mut().zip(macs)
+                {
+                    *directive = [0, 0, *a, *b, *c, *d, *e, *f];
                 }
             }
         }
@@ -191,7 +163,7 @@ mod tests {
             unreachable!("{:?}", Request::parse(&bytes))
         };
         let expected = [Directive::Add(A), Directive::Delete(B), Directive::None, Directive::Unknown(9)];
-        assert_eq!(directives.iter().collect::<Vec<_>>(), expected);
+        assert!(directives.iter().copied().map(Directive::parse).eq(expected));
     }
 
     #[test]
@@ -199,7 +171,7 @@ mod tests {
         for (argument, expected) in [
             (&[0, 0, 0, 0][..], Ok(Request::Read)),
             (&[0, 0, 0, 255], Ok(Request::Read)),
-            (&[0, 1, 0, 0], Ok(Request::Edit(Directives(&[])))),
+            (&[0, 1, 0, 0], Ok(Request::Edit(&[]))),
             (&[0, 1, 0, 1], Ok(Request::Overrun)),
             (&[0, 1, 0, 1, 0, 1, 2, 0, 0, 0, 0], Ok(Request::Overrun)),
             (&[0, 2, 0, 0], Ok(Request::Unknown(2))),

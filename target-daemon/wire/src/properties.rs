@@ -3,7 +3,6 @@
 use super::aoe::{Address, Command, Error, Header, Role};
 use super::ether::{Ether, Mac, Tags};
 use super::identify::{Identity, Names, Text};
-use super::mask::Directives;
 use super::query::Advert;
 use super::reserve::Macs;
 use super::*;
@@ -92,12 +91,16 @@ proptest! {
     }
 
     #[test]
-    fn list_requests_round_trip(header in headers(), bytes in vec(any::<u8>(), 0..2000)) {
-        let edit = mask::Request::Edit(Directives::new(&bytes));
+    fn list_requests_round_trip(
+        header in headers(),
+        directives in vec(any::<[u8; 8]>(), 0..=255),
+        macs in vec(any::<[u8; 6]>(), 0..=255),
+    ) {
+        let edit = mask::Request::Edit(&directives);
         there_and_back(header, Command::Mask, Body::Mask(edit))?;
-        let set = reserve::Request::Set(Macs::new(&bytes));
+        let set = reserve::Request::Set(Macs::new(macs.as_flattened()));
         there_and_back(header, Command::Reserve, Body::Reserve(set))?;
-        let force_set = reserve::Request::ForceSet(Macs::new(&bytes));
+        let force_set = reserve::Request::ForceSet(Macs::new(macs.as_flattened()));
         there_and_back(header, Command::Reserve, Body::Reserve(force_set))?;
     }
 

@@ -18,12 +18,6 @@ pub const HEADER_LEN: usize = 8;
 /// Maximum length of a config string in bytes.
 pub const STRING_LEN_MAX: usize = 1024;
 
-const BUFFER_COUNT: usize = 0;
-const FIRMWARE: usize = 2;
-const SECTORS: usize = 4;
-const VERSION_COMMAND: usize = 5;
-const LENGTH: usize = 6;
-
 /// The subcommand of a request. The codes are 0 to 4, in this order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request<'a> {
@@ -47,17 +41,13 @@ impl<'a> Request<'a> {
     /// Ignores the version next to the code, since every initiator sends 0 there, and the
     /// length of a read, since aoeping sends 1024.
     pub fn parse(argument: &'a [u8]) -> Result<Self, DropReason> {
-        let [version_code] = array(argument, VERSION_COMMAND).ok_or(DropReason::TooShort)?;
-        let length = array(argument, LENGTH).map(u16::from_be_bytes);
-        let length = usize::from(length.ok_or(DropReason::TooShort)?);
+        let [version_code, high, low] = array(argument, 5).ok_or(DropReason::TooShort)?;
+        let length = usize::from(u16::from_be_bytes([high, low]));
         let code = version_code & 0x0f;
         if code == 0 {
             return Ok(Self::Read);
         }
-        if length > STRING_LEN_MAX {
-            return Err(DropReason::ConfigLength);
-        }
-        let string = argument.get(HEADER_LEN..HEADER_LEN + length);
+        let string = argument.get(HEADER_LEN..HEADER_LEN + length).filter(|_| length <= STRING_LEN_MAX);
         let string = string.ok_or(DropReason::ConfigLength)?;
         Ok(match code {
             1 => Self::Test(string),
@@ -120,13 +110,8 @@ pub struct Reply<'a> {
 
 impl<'a> Reply<'a> {
     /// Length in bytes.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         HEADER_LEN + self.string.len()
-    }
-
-    /// Always false: there is a header.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     /// Writes the reply. Returns its length; `None` if `out` is too short or the string
@@ -135,28 +120,23 @@ impl<'a> Reply<'a> {
         if self.string.len() > STRING_LEN_MAX {
             return None;
         }
-        put(out, BUFFER_COUNT, &self.advert.buffer_count.to_be_bytes())?;
-        put(out, FIRMWARE, &self.advert.firmware.to_be_bytes())?;
-        put(out, SECTORS, &[self.advert.sectors_per_frame])?;
-        put(out, VERSION_COMMAND, &[VERSION << 4 | self.code & 0x0f])?;
-        put(out, LENGTH, &(self.string.len() as u16).to_be_bytes())?;
+        let Advert { buffer_count, firmware, sectors_per_frame } = self.advert;
+        let ([a, b], [c, d]) = (buffer_count.to_be_bytes(), firmware.to_be_bytes());
+        let [high, low] = (self.string.len() as u16).to_be_bytes();
+        put(out, 0, &[a, b, c, d, sectors_per_frame, VERSION << 4 | self.code & 0x0f, high, low])?;
         put(out, HEADER_LEN, self.string)?;
         Some(self.len())
     }
 
     /// Parses the argument of a response.
     pub fn parse(argument: &'a [u8], refusal: Option<Error>) -> Option<Self> {
-        let length = array(argument, LENGTH).map(u16::from_be_bytes)?;
-        let [version_code] = array(argument, VERSION_COMMAND)?;
-        let [sectors_per_frame] = array(argument, SECTORS)?;
+        let [a, b, c, d, sectors_per_frame, version_code, high, low]: [u8; HEADER_LEN] = array(argument, 0)?;
+        let (buffer_count, firmware) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        let length = usize::from(u16::from_be_bytes([high, low]));
         Some(Self {
             code: version_code & 0x0f,
-            advert: Advert {
-                buffer_count: array(argument, BUFFER_COUNT).map(u16::from_be_bytes)?,
-                firmware: array(argument, FIRMWARE).map(u16::from_be_bytes)?,
-                sectors_per_frame,
-            },
-            string: argument.get(HEADER_LEN..)?.get(..usize::from(length))?,
+            advert: Advert { buffer_count, firmware, sectors_per_frame },
+            string: argument.get(HEADER_LEN..HEADER_LEN + length)?,
             refusal,
         })
     }

@@ -63,14 +63,12 @@ impl<'a> Request<'a> {
     /// Writes the argument. Returns its length; `None` if `out` is too short, or for an
     /// overrun, which cannot be written.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
-        let (code, macs): (_, &[u8]) = match *self {
-            Self::Read => (0, &[]),
-            Self::Set(Macs(bytes)) => (1, bytes),
-            Self::ForceSet(Macs(bytes)) => (2, bytes),
-            Self::Unknown(code) => (code, &[]),
+        let macs: &[u8] = match *self {
+            Self::Read | Self::Unknown(_) => &[],
+            Self::Set(Macs(bytes)) | Self::ForceSet(Macs(bytes)) => bytes,
             Self::Overrun => return None,
         };
-        put(out, 0, &[code, u8::try_from(macs.len() / MAC_LEN).ok()?])?;
+        put(out, 0, &[self.code(), u8::try_from(macs.len() / MAC_LEN).ok()?])?;
         put(out, HEADER_LEN, macs)?;
         Some(HEADER_LEN + macs.len())
     }
@@ -91,16 +89,6 @@ impl<'a> Macs<'a> {
     pub fn iter(&self) -> impl Iterator<Item = Mac> + Clone + use<'a> {
         self.0.chunks_exact(MAC_LEN).filter_map(|bytes| array(bytes, 0).map(Mac))
     }
-
-    /// Number of addresses.
-    pub fn len(&self) -> usize {
-        self.0.len() / MAC_LEN
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// The reply, with the current list.
@@ -114,13 +102,8 @@ pub struct Reply<'a> {
 
 impl Reply<'_> {
     /// Length in bytes.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         HEADER_LEN + self.macs.len() * MAC_LEN
-    }
-
-    /// Always false: there is a header.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     /// Writes the reply. Returns its length; `None` if `out` is too short or the list too
@@ -128,8 +111,8 @@ impl Reply<'_> {
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         put(out, 0, &[self.code, u8::try_from(self.macs.len()).ok()?])?;
         let macs = out.get_mut(HEADER_LEN..self.len())?;
-        for (slot, mac) in macs.chunks_exact_mut(MAC_LEN).zip(self.macs) {
-            put(slot, 0, &mac.0)?;
+        for (to, mac) in macs.as_chunks_mut().0.iter_mut().zip(self.macs) {
+            *to = mac.0;
         }
         Some(self.len())
     }
@@ -161,7 +144,7 @@ mod tests {
             assert_eq!(Request::parse(&argument), expected, "{argument:?}");
         }
         assert_eq!(Macs(&both).iter().collect::<Vec<_>>(), [A, B]);
-        assert_eq!(Macs::new(&both[..11]).len(), 1);
+        assert_eq!(Macs::new(&both[..11]), Macs(&both[..6]));
     }
 
     #[test]

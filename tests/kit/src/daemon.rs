@@ -192,7 +192,8 @@ impl Daemon {
     pub fn report(&self) -> Report {
         let mark = self.mark();
         self.signal(libc::SIGUSR1);
-        self.wait_for_after(mark, "service time");
+        // Behind all counters.
+        self.wait_for_after(mark, "UNANSWERED");
         Report::parse(&self.log.lines().lines[mark..])
     }
 

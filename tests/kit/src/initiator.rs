@@ -152,8 +152,8 @@ impl Initiator {
     pub fn send_ata(&mut self, at: Address, command: ata::Command, lba: u64, count: u8, data: &[u8]) -> u32 {
         let registers = ata::Request::registers_of(lba);
         let ata = ata::Request { flags: 0x40, feature: 0, count, command, registers };
-        let payload_offset = 14 + self.tags.len() + 10 + ata::HEADER_LEN;
-        let body = Body::Ata { ata, payload_offset, payload_len: data.len() };
+        // `send` finds the offset in the header.
+        let body = Body::Ata { ata, payload_offset: 0, payload_len: data.len() };
         self.send(at, Command::Ata, body, data)
     }
 

@@ -11,10 +11,7 @@ impl Report {
         for line in lines {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
-                // For service times, their number.
-                [name, value, rest @ ..]
-                    if line.starts_with("  ") && (rest.is_empty() || section.starts_with("service time")) =>
-                {
+                [name, value] if line.starts_with("  ") => {
                     if let Ok(value) = value.parse() {
                         rows.push((section.clone(), (*name).to_owned(), value));
                     }

@@ -29,9 +29,9 @@ impl Initiator {
 
     /// Adds a host to the mask list. Whether a successful reply arrived.
     pub fn add_to_mask(&mut self, at: Address, mac: Mac, limit: Duration) -> bool {
-        let mut directive = vec![0, 1];
-        directive.extend(mac.0);
-        let request = mask::Request::Edit(mask::Directives::new(&directive));
+        let [a, b, c, d, e, f] = mac.0;
+        let directives = [[0, 1, a, b, c, d, e, f]];
+        let request = mask::Request::Edit(&directives);
         self.sets(at, Command::Mask, Body::Mask(request), limit)
     }
 

@@ -8,56 +8,46 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::thread;
 
-use xblade_micro::{BATCH, CASES, Case, Make, warmed_up};
+use xblade_micro::{BATCH, CASES, Case, warmed_up};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--list"] => {
-            for (group, name, _) in CASES {
-                println!("{group}/{name}");
-            }
-            ExitCode::SUCCESS
+            CASES.iter().for_each(|(group, name, _)| println!("{group}/{name}"));
+            Ok(())
         }
-        [case, batches] => match (find(case), batches.parse()) {
-            (None, _) => fail(&format!("no case {case:?}: see --list")),
-            (_, Err(error)) => fail(&format!("{batches:?} is no number of batches: {error}")),
-            (Some(make), Ok(batches)) => count(make, batches),
-        },
-        _ => fail("usage: xblade-count --list | CASE BATCHES"),
+        [case, batches] => count(case, batches),
+        _ => Err("usage: xblade-count --list | CASE BATCHES".to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xblade-count: {why}");
+            ExitCode::from(2)
+        }
     }
-}
-
-fn find(case: &str) -> Option<Make> {
-    let wanted = case.split_once('/')?;
-    CASES.iter().find(|(group, name, _)| (*group, *name) == wanted).map(|(_, _, make)| *make)
-}
-
-fn fail(why: &str) -> ExitCode {
-    eprintln!("xblade-count: {why}");
-    ExitCode::from(2)
 }
 
 /// Runs the case on its own thread, whose stack and heap begin at a page boundary.
 /// Arguments and environment move those of the main thread, and the cost of a copy
 /// depends on the alignment of its ends.
-fn count(make: Make, batches: usize) -> ExitCode {
+fn count(case: &str, batches: &str) -> Result<(), String> {
+    let called = |(group, name, _): &&(&str, &str, _)| format!("{group}/{name}") == case;
+    let (.., make) = CASES.iter().find(called).ok_or_else(|| format!("no case {case:?}: see --list"))?;
+    let batches: usize =
+        batches.parse().map_err(|error| format!("{batches:?} is no number of batches: {error}"))?;
     let work = move || {
-        let mut case = warmed_up(make);
+        let mut case = warmed_up(*make);
         for _ in 0..batches {
             case.prepare();
             measured_run(&mut *case);
             case.finish();
         }
     };
-    match thread::spawn(work).join() {
-        Ok(()) => {
-            println!("{}", batches * BATCH);
-            ExitCode::SUCCESS
-        }
-        // It has printed the reason.
-        Err(_) => ExitCode::FAILURE,
-    }
+    thread::spawn(work).join().map_err(|_| "the case failed".to_owned())?;
+    println!("{}", batches * BATCH);
+    Ok(())
 }
 
 /// The part that callgrind counts.

@@ -1,10 +1,9 @@
 use super::*;
-use crate::load::engine::Worker;
-use crate::load::flight::Resend;
 use crate::load::plan::Area;
 use crate::load::plan::Pattern;
+use crate::load::schedule::NEVER;
 use crate::load::tests::stage::{MS, ROUTE};
-use crate::load::verify::Fault;
+use crate::load::worker::Worker;
 use crate::port::Tags;
 use crate::port::sim::{FakeTarget, Plant};
 
@@ -13,14 +12,19 @@ const SECTORS: u8 = 2;
 const AREA: Area = Area { sectors: SECTORS, first: 0, blocks: BLOCKS };
 
 fn worker(target: FakeTarget, plan: Plan, window: u16) -> Worker {
-    let flight = Flight::new(window, Tags::ALL, 0, Resend::Doubling { timeout_ns: 10 * MS }, 100 * MS);
+    let flight = Flight::new(window, Tags::ALL, 0, 10 * MS, 100 * MS);
     let mut engine = Engine::new(ROUTE, plan, Schedule::closed(), flight);
     engine.verifier = Some(Verifier::new(1, 0, AREA.len()));
-    Worker { port: Box::new(target), engines: vec![engine], tally: Tally::new(false) }
+    Worker::new(Box::new(target), vec![engine], Tally::new(false), NEVER, 100 * MS)
 }
 
 fn plan(read_percent: u8, count: u64) -> Plan {
-    Plan::new(AREA, read_percent, Pattern::Sequential, 1).ending_after(count)
+    ending_after(count, Plan::new(AREA, read_percent, Pattern::Sequential, 1))
+}
+
+fn ending_after(count: u64, mut plan: Plan) -> Plan {
+    plan.left = count;
+    plan
 }
 
 /// Runs to the end in steps of a millisecond.
@@ -53,8 +57,9 @@ fn verifier(worker: &Worker) -> &Verifier {
     worker.engines[0].verifier.as_ref().unwrap()
 }
 
-fn faults(worker: &Worker) -> Vec<Fault> {
-    verifier(worker).examples.iter().map(|example| example.fault).collect()
+/// The faults in full, without their sectors.
+fn faults(worker: &Worker) -> Vec<&str> {
+    verifier(worker).examples.iter().map(|example| example.split_once(": ").unwrap().1).collect()
 }
 
 #[test]
@@ -62,7 +67,7 @@ fn a_good_target_is_found_good() {
     let engine = write_and_sweep(2, &[]);
     let verifier = verifier(&engine);
     assert_eq!(
-        (verifier.checked, verifier.unchecked, verifier.faults.iter().sum::<u64>()),
+        (verifier.checked, verifier.unchecked, verifier.faults.values().sum::<u64>()),
         (BLOCKS * 2, 0, 0)
     );
     assert_eq!((engine.tally.writes.response.len(), engine.tally.reads.response.len()), (2 * BLOCKS, BLOCKS));
@@ -72,27 +77,28 @@ fn a_good_target_is_found_good() {
 
 #[test]
 fn planted_data_faults_are_caught() {
+    const LOST: &str = "lost: no write of this run is in it";
     // Two rounds of eight writes: the 3rd is the first write of block 2, the
     // 11th the second; generation n is the nth write.
     for (plants, expected) in [
-        (&[(3, Plant::LoseWrite), (11, Plant::LoseWrite)][..], &[Fault::Lost, Fault::Lost][..]),
-        (&[(11, Plant::LoseWrite)], &[Fault::Stale { found: 3 }; 2]),
-        (&[(3, Plant::DelayWrite)], &[Fault::Stale { found: 3 }; 2]),
+        (&[(3, Plant::LoseWrite), (11, Plant::LoseWrite)][..], &[LOST, LOST][..]),
+        (&[(11, Plant::LoseWrite)], &["stale: holds write 3"; 2]),
+        (&[(3, Plant::DelayWrite)], &["stale: holds write 3"; 2]),
         // The 10th should have gone to block 1; the 11th repairs block 2.
-        (&[(10, Plant::MisplaceWrite)], &[Fault::Stale { found: 2 }; 2]),
+        (&[(10, Plant::MisplaceWrite)], &["stale: holds write 2"; 2]),
         // The last should have gone to block 7, but went past the end.
         (
             &[(15, Plant::MisplaceWrite), (16, Plant::LoseWrite)],
             &[
-                Fault::Stale { found: 7 },
-                Fault::Stale { found: 7 },
-                Fault::WrongLba { found: 12 },
-                Fault::WrongLba { found: 13 },
+                "stale: holds write 7",
+                "stale: holds write 7",
+                "holds the contents of sector 12",
+                "holds the contents of sector 13",
             ],
         ),
-        (&[(3, Plant::WrongLba)], &[Fault::WrongLba { found: 6 }, Fault::WrongLba { found: 7 }]),
-        (&[(8, Plant::WrongLba)], &[Fault::Lost; 2]),
-        (&[(1, Plant::Corrupt)], &[Fault::Corrupt]),
+        (&[(3, Plant::WrongLba)], &["holds the contents of sector 6", "holds the contents of sector 7"]),
+        (&[(8, Plant::WrongLba)], &[LOST; 2]),
+        (&[(1, Plant::Corrupt)], &["corrupt: the checksum does not match"]),
     ] {
         let engine = write_and_sweep(2, plants);
         assert_eq!(faults(&engine), expected, "{plants:?}");
@@ -163,16 +169,16 @@ fn a_checked_write_waits_for_the_one_before_it_on_the_same_sectors() {
 fn checked_loads_of_every_kind_have_no_faults_on_a_good_target() {
     for pattern in ["random", "zipf", "hotspot", "sequential"] {
         for open in [false, true] {
-            let plan = Plan::new(AREA, 50, pattern.parse().unwrap(), 5).ending_after(500);
+            let plan = ending_after(500, Plan::new(AREA, 50, pattern.parse().unwrap(), 5));
             let mut worker = worker(FakeTarget::default(), plan, 4);
             if open {
                 worker.engines[0].schedule = Schedule::poisson(3000.0, 1);
             }
             drive(&mut worker);
-            worker.sweep();
+            worker.sweep(0);
             drive(&mut worker);
             let verifier = verifier(&worker);
-            assert_eq!(verifier.faults.iter().sum::<u64>(), 0, "{pattern}");
+            assert_eq!(verifier.faults.values().sum::<u64>(), 0, "{pattern}");
             assert!(verifier.checked > 300, "{pattern}: {}", verifier.checked);
         }
     }
@@ -182,7 +188,7 @@ fn checked_loads_of_every_kind_have_no_faults_on_a_good_target() {
 fn a_sweep_reads_everything_and_counts_nothing() {
     let mut worker = worker(FakeTarget::default(), plan(0, BLOCKS), 4);
     drive(&mut worker);
-    worker.sweep();
+    worker.sweep(0);
     drive(&mut worker);
     assert_eq!(verifier(&worker).checked, BLOCKS * u64::from(SECTORS));
     assert_eq!((worker.tally.reads.response.len(), worker.tally.writes.response.len()), (0, BLOCKS));

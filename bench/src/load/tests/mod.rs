@@ -2,8 +2,7 @@
 
 pub mod stage;
 
-use super::flight::{Linux, Resend};
-use super::ramp::{Limit, search};
+use super::ramp::{judge, search};
 use super::schedule::Schedule;
 use crate::outcome::Latencies;
 use stage::{MS, S, Stage, US};
@@ -140,11 +139,10 @@ fn one_at_a_time() -> impl FnMut(u64, u64) -> Option<u64> + Send + 'static {
 /// tried.
 fn knee(limit_us: f64, schedule: impl Fn(f64) -> Schedule) -> (f64, usize) {
     let mut steps = 0;
-    let limit = Limit { us: limit_us, percentile: 99.0, seconds: 0.5 };
     let found = search(1000.0, 0.02, |rate| {
         steps += 1;
         let stage = Stage { give_up_ns: S, ..Stage::new(schedule(rate).between(0, S / 2), 64) };
-        Ok(limit.judge(&stage.play(one_at_a_time()), rate).0)
+        Ok(judge(&stage.play(one_at_a_time()), rate, 0.5, limit_us, 99.0).0)
     });
     (found.unwrap().unwrap() / 1e3, steps)
 }
@@ -166,19 +164,4 @@ fn a_search_ends_whatever_the_target_is() {
     assert!(search(1000.0, 0.02, |_| Ok(true)).unwrap().unwrap() > 1e8);
     let below = search(1000.0, 0.02, |rate| Ok(rate < 10.0)).unwrap().unwrap();
     assert!((9.5..10.0).contains(&below), "{below}");
-}
-
-#[test]
-fn linux_sends_again_what_is_late_on_a_busy_target() {
-    // Every thousandth reply takes 250 ms. After some thousand replies of 100 us, Linux
-    // considers that overdue at its next tick; a fixed timeout of a second does not.
-    let slow = |now_ns, n| Some(now_ns + if n % 1000 == 999 { 250 * MS } else { 100 * US });
-    let stage =
-        |resend| Stage { resend, ..Stage::new(Schedule::constant(1000.0, 0.0).between(0, 20 * S), 64) };
-    let fixed = stage(Resend::Doubling { timeout_ns: S }).play(slow);
-    assert_eq!(fixed.trouble.retransmits, 0);
-    let linux = stage(Resend::Linux(Linux::new(64))).play(slow);
-    assert!((5..100).contains(&linux.trouble.retransmits), "{:?}", linux.trouble);
-    assert_eq!((linux.completions(), linux.trouble.lost), (20_000, 0));
-    assert!(linux.trouble.late + linux.trouble.unexpected > 0, "replies to earlier copies come, too");
 }

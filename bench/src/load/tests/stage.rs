@@ -9,15 +9,13 @@ use crate::outcome::Outcome;
 use crate::port::Tags;
 use crate::port::sim::{Clock, SlowTarget};
 
-use super::super::clock::Course;
 use super::super::engine::Engine;
-use super::super::engine::Worker;
 use super::super::flight::Flight;
-use super::super::flight::Resend;
 use super::super::plan::Pattern;
 use super::super::plan::{Area, Plan};
 use super::super::schedule::Schedule;
 use super::super::tally::Tally;
+use super::super::worker::Worker;
 
 /// A microsecond, in nanoseconds.
 pub const US: u64 = 1_000;
@@ -38,7 +36,7 @@ pub struct Stage {
     /// The maximum number in flight.
     pub window: u16,
     /// When requests are resent.
-    pub resend: Resend,
+    pub timeout_ns: u64,
     /// When requests are given up.
     pub give_up_ns: u64,
 }
@@ -46,7 +44,7 @@ pub struct Stage {
 impl Stage {
     /// A load whose requests are never resent.
     pub fn new(schedule: Schedule, window: u16) -> Self {
-        Self { schedule, window, resend: Resend::Doubling { timeout_ns: 1000 * S }, give_up_ns: 10 * S }
+        Self { schedule, window, timeout_ns: 1000 * S, give_up_ns: 10 * S }
     }
 
     /// Runs it to its end. The function gets the time and the number of a request, and
@@ -56,11 +54,10 @@ impl Stage {
         let (end_ns, give_up_ns) = (self.schedule.end_ns, self.give_up_ns);
         let (from_ns, open) = (self.schedule.from_ns, self.schedule.is_open());
         let plan = Plan::new(Area { sectors: 1, first: 0, blocks: 1000 }, 100, Pattern::Random, 1);
-        let flight = Flight::new(self.window, Tags::ALL, 0, self.resend, give_up_ns);
+        let flight = Flight::new(self.window, Tags::ALL, 0, self.timeout_ns, give_up_ns);
         let engine = Engine::new(ROUTE, plan, self.schedule, flight);
-        let mut worker = Worker { port: Box::new(target), engines: vec![engine], tally: Tally::new(open) };
-        let mut course = Course::new(0, end_ns, give_up_ns);
-        let last_ns = drive(&mut worker, &mut course, &clock);
+        let mut worker = Worker::new(Box::new(target), vec![engine], Tally::new(open), end_ns, give_up_ns);
+        let last_ns = drive(&mut worker, &clock);
         assert!(last_ns < end_ns + 3 * give_up_ns, "it ends in time");
         let Tally { reads, trouble, last_ns, .. } = worker.tally;
         let seconds = (last_ns.max(end_ns) - from_ns) as f64 / 1e9;
@@ -69,14 +66,12 @@ impl Stage {
 }
 
 /// Moves from event to event until the worker has finished; returns that time.
-fn drive(worker: &mut Worker, course: &mut Course, clock: &Arc<Clock>) -> u64 {
+fn drive(worker: &mut Worker, clock: &Arc<Clock>) -> u64 {
     let (mut now_ns, mut expire_ns) = (0, 0);
     while !worker.finished(now_ns) {
         clock.now_ns.store(now_ns, Ordering::Relaxed);
-        course.check(worker, now_ns, false);
-        if worker.collect(now_ns).unwrap() > 0 {
-            course.answered_ns = now_ns;
-        }
+        worker.check(now_ns, false);
+        worker.collect(now_ns).unwrap();
         if now_ns >= expire_ns {
             worker.expire(now_ns).unwrap();
             expire_ns = now_ns + EXPIRE_EVERY_NS;

@@ -75,7 +75,6 @@ pub fn document() -> Document {
             Section {
                 title: "random 70 % read of 4 KiB, 800 a second".to_owned(),
                 table: Some(table),
-                warnings: vec!["rounds differ by more than ±20 %".to_owned()],
                 outcomes: vec![mixed()],
                 ..Section::default()
             },

@@ -78,10 +78,9 @@ fn an_option_of_others_is_recognised() {
         ("RO", Some("ro")),
         ("ro=1", Some("ro")),
         ("rw", None),
-        ("size=8", Some("length=N")),
+        ("size=8", None),
         ("lenght=8", Some("length=N")),
-        ("mmap", Some("store=mmap")),
-        ("volatile", Some("durability=volatile")),
+        ("mmap", None),
         ("durabilty=durable", Some("durability=durable|volatile")),
         ("pin=1", Some("pin")),
         ("", None),
@@ -138,5 +137,24 @@ fn what_is_wrong_is_named() {
     for (text, part) in rows {
         let message = parse(text).unwrap_err().to_string();
         assert!(message.contains(part), "{text}: {message}");
+    }
+}
+
+#[test]
+fn what_one_may_write_another_may_not_have() {
+    let rows = [
+        (["0.1=/d", "0.2=/d"], true),
+        (["0.1=/d", "0.2=/./d"], true),
+        (["0.1=/d", "0.2=/e"], false),
+        (["0.1=/d,ro", "0.2=/d,ro"], false),
+        (["0.1=/d,ro", "0.2=/d"], true),
+        (["0.1=/d,length=8", "0.2=/d,offset=8"], false),
+        (["0.1=/d,length=9", "0.2=/d,offset=8"], true),
+        (["0.1=/d,offset=8", "0.2=/d,length=8"], false),
+        (["0.1=/d,store=null,length=8", "0.2=/d"], false),
+    ];
+    for (texts, expected) in rows {
+        let [a, b] = texts.map(|text| parse(text).unwrap().store);
+        assert_eq!(a.overlaps(&b), expected, "{texts:?}");
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::item::Item;
-use super::keys;
+use super::item::{Item, Section};
 use crate::config::export::EVERYBODY;
+use crate::config::suggest::{mac_of_digits, suggest};
 use crate::wire::ether::Mac;
 
 /// Parses /etc/ethers: an address and a host name per line. Other lines are ignored.
@@ -35,12 +35,12 @@ pub struct Acls<'a> {
 impl<'a> Acls<'a> {
     /// Reads `[acl]`, if present, and collects its errors.
     pub fn read(section: Option<Item<'a>>, ethers: &'a HashMap<String, Mac>) -> Self {
-        let entries = section.and_then(|section| section.entries()).unwrap_or_default();
+        let section = section.and_then(|section| section.section("[acl]"));
         let mut acls = Self { lists: Vec::new(), ethers, resolved: HashMap::new() };
-        for item in entries {
+        for item in section.into_iter().flat_map(Section::into_items) {
             if item.key == EVERYBODY || item.key.parse::<Mac>().is_ok() {
                 let what = format!("{} cannot be the name of a list", item.key);
-                let _: Option<()> = item.refuse(what, "give it another name");
+                item.fault(what, "give it another name");
             } else if let Some(list) = nobody(item, "[\"52:54:00:00:00:01\"]") {
                 acls.lists.push((item.key, list));
             }
@@ -73,7 +73,7 @@ impl<'a> Acls<'a> {
         if let Some(from) = path.iter().position(|name| *name == text) {
             let mut names: Vec<&str> = path.iter().skip(from).copied().collect();
             names.push(text);
-            let _: Option<()> = item.refuse(
+            item.fault(
                 format!("the list {text} contains itself: {}", names.join(" -> ")),
                 "take one of these names out of the list that has it",
             );
@@ -99,11 +99,8 @@ impl<'a> Acls<'a> {
             return item
                 .refuse("everybody stands in a list", "write allow = \"everybody\", or leave it out here");
         }
-        let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-        if hex.len() == 12 && text.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, '-' | '.' | ':')) {
-            let pairs: Vec<&str> = (0..12).step_by(2).filter_map(|at| hex.get(at..at + 2)).collect();
-            return item
-                .refuse(format!("{text} is not a MAC address"), format!("write \"{}\"", pairs.join(":")));
+        if let Some(mac) = mac_of_digits(text) {
+            return item.refuse(format!("{text} is not a MAC address"), format!("write \"{mac}\""));
         }
         if text.contains(':') {
             return item.refuse(
@@ -111,9 +108,8 @@ impl<'a> Acls<'a> {
                 "write six pairs of hex digits, as in \"02:00:5e:10:00:01\"",
             );
         }
-        let known: Vec<&str> =
-            self.lists.iter().map(|(name, ..)| *name).chain(self.ethers.keys().map(String::as_str)).collect();
-        let remedy = match keys::meant(text, &known) {
+        let known = self.lists.iter().map(|(name, ..)| *name).chain(self.ethers.keys().map(String::as_str));
+        let remedy = match suggest(text, known.map(|name| (name, name))) {
             Some(meant) => format!("did you mean {meant}?"),
             None => "make a list with this name in [acl], or a line in /etc/ethers".to_owned(),
         };

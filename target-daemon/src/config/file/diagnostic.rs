@@ -9,7 +9,9 @@
 //! ```
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::iter::repeat_n;
 use std::ops::Range;
 
 /// A range of bytes in the text.
@@ -57,32 +59,13 @@ impl Diagnostic {
 
     /// Adds a related location.
     #[must_use]
-    pub fn with(mut self, other: Span, what: &'static str) -> Self {
-        self.other = Some((other, what));
-        self
+    pub fn with(self, other: Span, what: &'static str) -> Self {
+        Self { other: Some((other, what)), ..self }
     }
 }
 
 /// Collects errors while a file is read.
-#[derive(Default, Debug)]
-pub struct Collector(RefCell<Vec<Diagnostic>>);
-
-impl Collector {
-    /// Adds an error.
-    pub fn put(&self, fault: Diagnostic) {
-        self.0.borrow_mut().push(fault);
-    }
-
-    /// The number of errors.
-    pub fn count(&self) -> usize {
-        self.0.borrow().len()
-    }
-
-    /// All errors.
-    pub fn into_inner(self) -> Vec<Diagnostic> {
-        self.0.into_inner()
-    }
-}
+pub type Sink = RefCell<Vec<Diagnostic>>;
 
 /// The errors of a file, sorted by location.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -97,27 +80,26 @@ impl Diagnostics {
     /// from a syntax error.
     pub fn new(name: &str, text: &str, mut faults: Vec<Diagnostic>) -> Self {
         faults.sort_by_key(|fault| (fault.at.start, fault.sort != Severity::Open));
-        let line = |fault: &Diagnostic| line_of(text, fault.at.start);
-        let unread: Vec<usize> =
-            faults.iter().filter(|f| matches!(f.sort, Severity::Syntax | Severity::Open)).map(line).collect();
+        let line = |fault: &Diagnostic| place(text, fault.at.start).0;
+        let is_syntax = |fault: &&Diagnostic| matches!(fault.sort, Severity::Syntax | Severity::Open);
+        let unread: Vec<usize> = faults.iter().filter(is_syntax).map(line).collect();
         let open = faults.iter().filter(|f| f.sort == Severity::Open).map(|f| f.at.start).min();
-        let mut told_of = Vec::new();
+        let mut reported = BTreeSet::new();
         faults.retain(|fault| {
-            let line = line(fault);
             let follows = open.is_some_and(|open| fault.at.start > open);
             match fault.sort {
                 // Only the first on a line: the others mostly follow from it.
-                Severity::Open | Severity::Syntax => {
-                    !follows && !told_of.contains(&line) && {
-                        told_of.push(line);
-                        true
-                    }
-                }
-                Severity::Value => !follows && !unread.contains(&line),
+                Severity::Open | Severity::Syntax => !follows && reported.insert(line(fault)),
+                Severity::Value => !follows && !unread.contains(&line(fault)),
                 Severity::Missing => unread.is_empty(),
             }
         });
         Self { name: name.to_owned(), text: text.to_owned(), faults }
+    }
+
+    /// Other errors of the same file.
+    pub fn others(&self, faults: Vec<Diagnostic>) -> Self {
+        Self::new(&self.name, &self.text, faults)
     }
 
     /// Whether there are no errors.
@@ -125,45 +107,31 @@ impl Diagnostics {
         self.faults.is_empty()
     }
 
+    /// All errors, without their locations.
+    pub fn in_one_line(&self) -> String {
+        let one = |fault: &Diagnostic| format!("{}: {}", fault.message, fault.remedy);
+        self.faults.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+
     fn tell(&self, fault: &Diagnostic, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (line, column) = position(&self.text, fault.at.start);
-        writeln!(f, "{}:{line}:{column}: {}", self.name, fault.message)?;
-        if let Some((other, what)) = &fault.other {
-            self.show_line(other, f)?;
-            self.mark(other, '-', what, f)?;
+        let (number, column, _) = place(&self.text, fault.at.start);
+        writeln!(f, "{}:{number}:{column}: {}", self.name, fault.message)?;
+        let mut shown = 0;
+        let other = fault.other.iter().map(|(at, what)| (at, '-', format!(" {what}")));
+        for (at, mark, what) in other.chain([(&fault.at, '^', String::new())]) {
+            let (number, column, line) = place(&self.text, at.start);
+            if number != shown {
+                writeln!(f, "{number:4} | {}", line.trim_end())?;
+            }
+            shown = number;
+            // Keeps tabs, so that the mark is aligned with the value.
+            let before = line.chars().take(column - 1);
+            let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let value = self.text.get(at.clone()).unwrap_or("");
+            let width = value.lines().next().unwrap_or("").chars().count().max(1);
+            writeln!(f, "     | {indent}{}{what}", String::from_iter(repeat_n(mark, width)))?;
         }
-        let same = |(other, _): &(Span, _)| line_of(&self.text, other.start) == line;
-        if !fault.other.as_ref().is_some_and(same) {
-            self.show_line(&fault.at, f)?;
-        }
-        self.mark(&fault.at, '^', "", f)?;
         writeln!(f, "     = {}", fault.remedy)
-    }
-
-    /// The line, the column and the text of the line at a span, with control characters
-    /// replaced.
-    fn line(&self, at: &Span) -> (usize, usize, String) {
-        let (number, column) = position(&self.text, at.start);
-        let line = self.text.trim_start_matches('\u{feff}').lines().nth(number - 1).unwrap_or("");
-        let shown = line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c });
-        (number, column, shown.collect())
-    }
-
-    fn show_line(&self, at: &Span, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (number, _, line) = self.line(at);
-        writeln!(f, "{number:4} | {}", line.trim_end())
-    }
-
-    fn mark(&self, at: &Span, mark: char, what: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (_, column, line) = self.line(at);
-        // Keeps tabs, so that the mark is aligned with the value.
-        let indent: String =
-            line.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        let value = self.text.get(at.clone()).unwrap_or("");
-        let width = value.lines().next().unwrap_or("").chars().count().max(1);
-        let marks: String = std::iter::repeat_n(mark, width).collect();
-        let space = if what.is_empty() { "" } else { " " };
-        writeln!(f, "     | {indent}{marks}{space}{what}")
     }
 }
 
@@ -180,16 +148,17 @@ impl fmt::Display for Diagnostics {
     }
 }
 
-/// The line and column, counted from 1 in characters.
-fn position(text: &str, at: usize) -> (usize, usize) {
+/// The line and column, counted from 1 in characters, and the text of the line, with control
+/// characters replaced.
+fn place(text: &str, at: usize) -> (usize, usize, String) {
     let before = text.get(..at).unwrap_or(text);
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let columns = before.get(start..).unwrap_or("").chars().filter(|c| *c != '\u{feff}').count();
-    (line_of(text, at), columns + 1)
-}
-
-fn line_of(text: &str, at: usize) -> usize {
-    1 + text.get(..at).unwrap_or(text).bytes().filter(|byte| *byte == b'\n').count()
+    let number = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
+    let shown = |line: &str| -> String {
+        let line = line.chars().filter(|c| *c != '\u{feff}');
+        line.map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    };
+    let column = 1 + before.rsplit('\n').next().map_or(0, |before| shown(before).chars().count());
+    (number, column, shown(text.lines().nth(number - 1).unwrap_or("")))
 }
 
 #[cfg(test)]

@@ -4,84 +4,72 @@
 use std::path::Path;
 
 use super::acl::Acls;
-use super::diagnostic::{Collector, Diagnostic, Span};
-use super::item::{Item, Section};
-use super::keys;
+use super::diagnostic::{Diagnostic, Sink, Span};
+use super::item::{Item, Section, twice};
+use crate::config::Export;
 use crate::config::export::{Given, options};
-use crate::config::{Export, conflicts};
-use crate::store::{Conflict, Opt, Problem, Setting, StoreSpec, Takes, Value};
+use crate::store::{Conflict, Opt, Problem, Setting, Takes, Value};
 use crate::wire::aoe::Address;
 
-/// An export as far as it could be read.
-pub struct Draft {
-    address: Option<(Address, Span)>,
-    /// The rest of the export, with an address of its own or any, and the location of its path.
-    export: Option<(Export, Span)>,
-}
-
-impl Draft {
-    /// The export and the location of its path, if it was read without errors.
-    pub fn finish(self) -> Option<(Export, Span)> {
-        self.address.and(self.export)
-    }
-}
-
-/// Reads all exports of the file.
-pub fn exports<'a>(item: Item<'a>, acls: &mut Acls<'a>) -> Vec<Draft> {
-    let name = "[[export]]";
-    let keys = keys::of(name);
+/// Reads all exports of the file, with the locations of their paths. One with errors is left
+/// out.
+pub fn exports<'a>(item: Item<'a>, acls: &mut Acls<'a>) -> Vec<(Export, Span)> {
     if item.is_section() {
-        let _: Option<()> = item.refuse("[export] is one of several", "write [[export]], in two brackets");
+        item.fault("[export] is one of several", "write [[export]], in two brackets");
         return Vec::new();
     }
     let Some(list) = item.as_list() else {
-        let _: Option<()> = item.refuse(
+        item.fault(
             "export is a section, of which there may be several",
             "write [[export]] on a line of its own, and address and path below",
         );
         return Vec::new();
     };
-    list.into_iter().filter_map(|one| one.section(name, keys)).map(|section| export(section, acls)).collect()
+    let sections = list.into_iter().filter_map(|one| one.section("[[export]]"));
+    let (addresses, exports): (Vec<_>, Vec<_>) = sections.map(|section| export(section, acls)).unzip();
+    let addresses: Vec<(Address, Span)> = addresses.into_iter().flatten().collect();
+    let message = |address: &Address| format!("address {address} is given twice");
+    twice(&addresses, Address::eq, message, "give each export its own address", item.sink);
+    let exports: Vec<(Export, Span)> = exports.into_iter().flatten().collect();
+    let overlap = |a: &Export, b: &Export| a.store.overlaps(&b.store);
+    let message =
+        |export: &Export| format!("{} is exported twice, and may be written", export.store.label().display());
+    let remedy = "make both read-only, or give them an offset and length so that they do not overlap";
+    twice(&exports, overlap, message, remedy, item.sink);
+    exports
 }
 
-fn export<'a>(mut section: Section<'a>, acls: &mut Acls<'a>) -> Draft {
+/// The address, and the export with the location of its path, as far as they could be read.
+fn export<'a>(
+    mut section: Section<'a>,
+    acls: &mut Acls<'a>,
+) -> (Option<(Address, Span)>, Option<(Export, Span)>) {
     let header = section.at.clone();
     let sink = section.sink;
-    let address = match section.take("address") {
-        Some(item) => address(item),
-        None => {
-            sink.put(Diagnostic::missing(
-                header.clone(),
-                "this export has no address",
-                "add address = \"0.1\"",
-            ));
-            None
-        }
-    };
+    let address =
+        section.need("address", header.clone(), "this export has no address", "add address = \"0.1\"");
+    let address = address.and_then(address_of);
     let path = section.take("path");
     let mut given = Given::default();
     let mut places: Vec<(&'static str, Span)> = Vec::new();
-    let before = sink.count();
+    let before = sink.borrow().len();
     for option in options() {
         let Some(item) = section.take(option.key) else { continue };
         places.push((option.key, item.at()));
         if matches!(option.takes, Takes::Hosts) {
             given.allow = acls.allow(item);
         } else if let Some(Err(problem)) = value(option, item).map(|value| given.set(option, value)) {
-            let _: Option<()> = item.refuse(problem.what, problem.remedy);
+            item.fault(problem.what, problem.remedy);
         }
     }
-    let good = sink.count() == before;
+    let conflicts = given.options.conflicts();
+    sink.borrow_mut().extend(conflicts.iter().map(|conflict| in_the_file(conflict, &places, &header)));
+    let good = sink.borrow().len() == before;
     section.finish();
-    let conflicts = given.conflicts();
-    for conflict in &conflicts {
-        sink.put(in_the_file(conflict, &places, &header));
-    }
-    let path = path_of(&given, path, &header, sink);
-    let at = address.as_ref().map_or(Address { shelf: 0, slot: 0 }, |(address, _)| *address);
-    let export = path.filter(|_| good && conflicts.is_empty());
-    let export = export.and_then(|(path, at_path)| Some((given.export(at, path).ok()?, at_path)));
-    Draft { address, export }
+    let path = path_of(&given, path, &header, sink).filter(|_| good);
+    let export = address.as_ref().zip(path);
+    let export = export.and_then(|((address, _), (path, at))| Some((given.export(*address, path).ok()?, at)));
+    (address, export)
 }
 
 /// The value of an option; an inner `None` if it is `auto`, or off.
@@ -104,7 +92,7 @@ fn value(option: &Opt, item: Item<'_>) -> Option<Option<Value>> {
     }
 }
 
-fn address(item: Item<'_>) -> Option<(Address, Span)> {
+fn address_of(item: Item<'_>) -> Option<(Address, Span)> {
     // In 0.10 the slot is 10, but TOML reads it as the number 0.1.
     let quoted = if item.as_text().is_none() { format!("\"{}\"", item.written()) } else { String::new() };
     let example = if quoted.contains('.') { quoted.as_str() } else { "\"0.1\"" };
@@ -116,24 +104,19 @@ fn address(item: Item<'_>) -> Option<(Address, Span)> {
 }
 
 /// The path, with its location; that of the export if the store has none.
-fn path_of<'a>(
-    given: &Given,
-    path: Option<Item<'a>>,
-    header: &Span,
-    sink: &Collector,
-) -> Option<(&'a str, Span)> {
-    let Some(item) = path.filter(|_| given.has_file()) else {
-        match (path, given.store()) {
-            (Some(item), Some(store)) => {
-                return item
-                    .refuse(format!("path has no meaning with {}", store.in_a_file()), "leave it out");
-            }
-            (None, _) if given.has_file() => {}
-            _ => return Some(("", header.clone())),
+fn path_of<'a>(given: &Given, path: Option<Item<'a>>, header: &Span, sink: &Sink) -> Option<(&'a str, Span)> {
+    let store = given.options.setting("store").filter(|_| given.options.engine().access.is_none());
+    let item = match (path, store) {
+        (Some(item), None) => item,
+        (Some(item), Some(store)) => {
+            return item.refuse(format!("path has no meaning with {}", store.in_a_file()), "leave it out");
         }
-        let remedy = "add path = \"/srv/disk.img\"";
-        sink.put(Diagnostic::missing(header.clone(), "this export has no path", remedy));
-        return None;
+        (None, Some(_)) => return Some(("", header.clone())),
+        (None, None) => {
+            let remedy = "add path = \"/srv/disk.img\"";
+            sink.borrow_mut().push(Diagnostic::missing(header.clone(), "this export has no path", remedy));
+            return None;
+        }
     };
     let path = item.text("\"/srv/disk.img\"")?;
     if path.contains('\0') {
@@ -160,27 +143,5 @@ fn in_the_file(conflict: &Conflict, places: &[(&'static str, Span)], header: &Sp
     match because.filter(|_| conflict.setting.is_some()) {
         Some(other) => fault.with(other, "because of this"),
         None => fault,
-    }
-}
-
-/// Reports exports that conflict.
-pub fn clashes(drafts: &[Draft], sink: &Collector) {
-    let addresses: Vec<&(Address, Span)> = drafts.iter().filter_map(|d| d.address.as_ref()).collect();
-    let only: Vec<Address> = addresses.iter().map(|(address, _)| *address).collect();
-    for (first, later) in conflicts::addresses_twice(&only) {
-        if let (Some((_, other)), Some((address, at))) = (addresses.get(first), addresses.get(later)) {
-            let message = format!("address {address} is given twice");
-            let fault = Diagnostic::value(at.clone(), message, "give each export its own address");
-            sink.put(fault.with(other.clone(), "first here"));
-        }
-    }
-    let stores: Vec<&(Export, Span)> = drafts.iter().filter_map(|d| d.export.as_ref()).collect();
-    let only: Vec<&StoreSpec> = stores.iter().map(|(export, _)| &export.store).collect();
-    for (first, later) in conflicts::stores_overlap(&only) {
-        if let (Some((_, other)), Some((export, at))) = (stores.get(first), stores.get(later)) {
-            let message = format!("{} is exported twice, and may be written", export.store.label().display());
-            let remedy = "make both read-only, or give them an offset and length so that they do not overlap";
-            sink.put(Diagnostic::value(at.clone(), message, remedy).with(other.clone(), "first here"));
-        }
     }
 }

@@ -1,14 +1,15 @@
 //! Sections and their values. An error in one value goes to the sink, and reading
 //! continues with the next.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use clap::ValueEnum;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Collector, Diagnostic, Span};
-use super::keys;
+use super::diagnostic::{Diagnostic, Sink, Span};
+use super::keys::{self, ANY};
 
 /// A value with its key.
 #[derive(Clone, Copy)]
@@ -19,7 +20,7 @@ pub struct Item<'a> {
     is_one: bool,
     value: &'a Spanned<DeValue<'a>>,
     /// Collects errors.
-    pub sink: &'a Collector,
+    pub sink: &'a Sink,
 }
 
 impl<'a> Item<'a> {
@@ -28,9 +29,14 @@ impl<'a> Item<'a> {
         self.value.span()
     }
 
-    /// Reports an error at this value. Returns `None`, for the caller to pass on.
+    /// Reports an error at this value.
+    pub fn fault(&self, message: impl Into<String>, remedy: impl Into<String>) {
+        self.sink.borrow_mut().push(Diagnostic::value(self.at(), message, remedy));
+    }
+
+    /// As [`Self::fault`]. Returns `None`, for the caller to pass on.
     pub fn refuse<T>(&self, message: impl Into<String>, remedy: impl Into<String>) -> Option<T> {
-        self.sink.put(Diagnostic::value(self.at(), message, remedy));
+        self.fault(message, remedy);
         None
     }
 
@@ -66,10 +72,7 @@ impl<'a> Item<'a> {
 
     /// The text, if it is text; reports nothing.
     pub fn as_text(&self) -> Option<&'a str> {
-        match self.value.get_ref() {
-            DeValue::String(text) => Some(text.as_ref()),
-            _ => None,
-        }
+        self.value.get_ref().as_str()
     }
 
     /// The digits, if it is a number; reports nothing.
@@ -90,31 +93,25 @@ impl<'a> Item<'a> {
 
     /// Requires one of these words. The error message reads true as "on" and false as
     /// "off".
-    pub fn one_of(&self, words: &[&str]) -> Option<&'a str> {
-        let meant = match self.value.get_ref() {
-            DeValue::Boolean(false) => words.iter().find(|word| **word == "off"),
-            DeValue::Boolean(true) => words.iter().find(|word| **word == "on"),
-            _ => None,
-        };
-        let example = format!("\"{}\"", meant.or(words.first()).unwrap_or(&""));
-        let text = self.text(&example)?;
-        if words.contains(&text) {
+    pub fn one_of(&self, words: &[impl AsRef<str>]) -> Option<&'a str> {
+        let words = words.iter().map(AsRef::as_ref);
+        let switch = self.value.get_ref().as_bool().map(|yes| if yes { "on" } else { "off" });
+        let meant = words.clone().find(|word| Some(*word) == switch).or(words.clone().next());
+        let text = self.text(&format!("\"{}\"", meant.unwrap_or("")))?;
+        if words.clone().any(|word| word == text) {
             return Some(text);
         }
-        let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        let quoted: Vec<String> = words.map(|word| format!("\"{word}\"")).collect();
         let (last, others) = quoted.split_last()?;
         self.impossible(format!("give {} or {last}", others.join(", ")))
     }
 
     /// Requires true or false.
     pub fn boolean(&self) -> Option<bool> {
-        let no = match self.value.get_ref() {
-            DeValue::Boolean(yes) => return Some(*yes),
-            DeValue::String(text) => matches!(text.as_ref(), "false" | "no" | "off" | "0"),
-            DeValue::Integer(number) => number.as_str() == "0",
-            _ => false,
-        };
-        self.wrong_kind("true or false", if no { "false" } else { "true" })
+        let no = matches!(self.as_text(), Some("false" | "no" | "off" | "0"))
+            || self.as_number().is_some_and(|number| number == "0");
+        let wrong = || self.wrong_kind("true or false", if no { "false" } else { "true" });
+        self.value.get_ref().as_bool().or_else(wrong)
     }
 
     /// Requires an integer within limits.
@@ -130,43 +127,38 @@ impl<'a> Item<'a> {
         })
     }
 
-    /// Requires this word, which means none, or a number within limits.
-    pub fn number_or(&self, word: &str, range: RangeInclusive<u32>, example: &str) -> Option<Option<u32>> {
+    /// Requires this word, which means none, or a number.
+    pub fn number_or(&self, word: &str, example: &str) -> Option<Option<u32>> {
         match self.as_text() {
             Some(text) if text == word => Some(None),
             Some(text) if text.parse::<u32>().is_err() => {
                 self.impossible(format!("give a number, or \"{word}\""))
             }
-            _ => self.number(range, example).map(Some),
+            _ => self.number(ANY, example).map(Some),
         }
     }
 
     /// Requires one of the words of a command-line option.
     pub fn word<T: ValueEnum>(&self) -> Option<T> {
-        let names: Vec<String> = T::value_variants()
-            .iter()
-            .filter_map(T::to_possible_value)
-            .map(|value| value.get_name().to_owned())
-            .collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let values = T::value_variants().iter().filter_map(T::to_possible_value);
+        let names: Vec<String> = values.map(|value| value.get_name().to_owned()).collect();
         T::from_str(self.one_of(&names)?, false).ok()
     }
 
     /// Requires a list; the caller checks its elements.
     pub fn list(&self, example: &str) -> Option<Vec<Item<'a>>> {
-        let is_text = example.starts_with("[\"");
-        let one = match self.value.get_ref() {
-            DeValue::String(_) if is_text => format!("[{}]", self.written()),
-            DeValue::Integer(_) if !is_text => format!("[{}]", self.written()),
-            _ => example.to_owned(),
+        let is_element = match example.starts_with("[\"") {
+            true => self.as_text().is_some(),
+            false => self.as_number().is_some(),
         };
-        self.as_list().or_else(|| self.wrong_kind("a list", &one))
+        let meant = if is_element { format!("[{}]", self.written()) } else { example.to_owned() };
+        self.as_list().or_else(|| self.wrong_kind("a list", &meant))
     }
 
-    /// Requires a section, which may have these keys.
-    pub fn section(&self, name: &'a str, keys: &'static [&'static str]) -> Option<Section<'a>> {
+    /// Requires a section.
+    pub fn section(&self, name: &'static str) -> Option<Section<'a>> {
         match self.value.get_ref() {
-            DeValue::Table(table) => Some(Section::new(name, keys, table, self.at(), self.sink)),
+            DeValue::Table(table) => Some(Section::new(name, table, self.at(), self.sink)),
             _ => {
                 let message = format!("{} is a section, not {}", self.key, kind(self.value.get_ref()));
                 self.refuse(message, format!("write {name} on a line of its own, and its keys below"))
@@ -176,36 +168,14 @@ impl<'a> Item<'a> {
 
     /// The elements, if it is a list; reports nothing.
     pub fn as_list(&self) -> Option<Vec<Item<'a>>> {
-        match self.value.get_ref() {
-            DeValue::Array(list) => {
-                Some(list.iter().map(|value| Item { value, is_one: true, ..*self }).collect())
-            }
-            _ => None,
-        }
+        let list = self.value.get_ref().as_array()?;
+        Some(list.iter().map(|value| Item { value, is_one: true, ..*self }).collect())
     }
 
     /// Whether it is a section; reports nothing.
     pub fn is_section(&self) -> bool {
-        matches!(self.value.get_ref(), DeValue::Table(_))
+        self.value.get_ref().is_table()
     }
-
-    /// Requires a section with keys of any name.
-    pub fn entries(&self) -> Option<Vec<Item<'a>>> {
-        match self.value.get_ref() {
-            DeValue::Table(table) => {
-                Some(table.iter().map(|(key, value)| key_item(key, value, self.sink)).collect())
-            }
-            _ => self.section("[acl]", &[]).map(|_| Vec::new()),
-        }
-    }
-}
-
-fn key_item<'a>(
-    key: &'a Spanned<std::borrow::Cow<'a, str>>,
-    value: &'a Spanned<DeValue<'a>>,
-    sink: &'a Collector,
-) -> Item<'a> {
-    Item { key: key.get_ref(), is_one: false, value, sink }
 }
 
 fn kind(value: &DeValue<'_>) -> &'static str {
@@ -222,33 +192,42 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 
 /// The keys of a section that have not been read yet.
 pub struct Section<'a> {
-    name: &'a str,
-    known: &'static [&'static str],
+    name: &'static str,
     left: Vec<(Item<'a>, Span)>,
     /// Where it begins.
     pub at: Span,
     /// Collects errors.
-    pub sink: &'a Collector,
+    pub sink: &'a Sink,
 }
 
 impl<'a> Section<'a> {
     /// All keys of a table.
-    pub fn new(
-        name: &'a str,
-        known: &'static [&'static str],
-        table: &'a DeTable<'a>,
-        at: Span,
-        sink: &'a Collector,
-    ) -> Self {
-        let left = table.iter().map(|(key, value)| (key_item(key, value, sink), key.span())).collect();
-        Self { name, known, left, at, sink }
+    pub fn new(name: &'static str, table: &'a DeTable<'a>, at: Span, sink: &'a Sink) -> Self {
+        let item =
+            |key: &'a Spanned<_>, value| Item { key: Cow::as_ref(key.get_ref()), is_one: false, value, sink };
+        let left = table.iter().map(|(key, value)| (item(key, value), key.span())).collect();
+        Self { name, left, at, sink }
     }
 
     /// Takes the value of a key, if present.
     pub fn take(&mut self, key: &str) -> Option<Item<'a>> {
-        debug_assert!(self.known.contains(&key), "{key} is not among the keys");
+        debug_assert!(keys::of(self.name).contains(&key), "{key} is not among the keys");
         let at = self.left.iter().position(|(item, _)| item.key == key)?;
         Some(self.left.remove(at).0)
+    }
+
+    /// As [`Self::take`]; reports a missing key, and where it should be.
+    pub fn need(&mut self, key: &str, at: Span, message: &str, remedy: &str) -> Option<Item<'a>> {
+        let item = self.take(key);
+        if item.is_none() {
+            self.sink.borrow_mut().push(Diagnostic::missing(at, message, remedy));
+        }
+        item
+    }
+
+    /// All values; the keys may have any name.
+    pub fn into_items(self) -> impl Iterator<Item = Item<'a>> {
+        self.left.into_iter().map(|(item, _)| item)
     }
 
     /// Reports every key that was not taken.
@@ -258,7 +237,23 @@ impl<'a> Section<'a> {
                 "" => format!("{} is not a key or section", item.key),
                 name => format!("{} is not a key of {name}", item.key),
             };
-            self.sink.put(Diagnostic::value(at, what, keys::remedy(item.key, self.name, self.known)));
+            self.sink.borrow_mut().push(Diagnostic::value(at, what, keys::remedy(item.key, self.name)));
+        }
+    }
+}
+
+/// Reports each value that conflicts with an earlier one.
+pub fn twice<T>(
+    all: &[(T, Span)],
+    conflict: impl Fn(&T, &T) -> bool,
+    message: impl Fn(&T) -> String,
+    remedy: &str,
+    sink: &Sink,
+) {
+    for (number, (later, at)) in all.iter().enumerate() {
+        if let Some((_, first)) = all.iter().take(number).find(|(earlier, _)| conflict(earlier, later)) {
+            let fault = Diagnostic::value(at.clone(), message(later), remedy);
+            sink.borrow_mut().push(fault.with(first.clone(), "first here"));
         }
     }
 }

@@ -8,9 +8,10 @@ use clap::ValueEnum;
 use toml::Value;
 
 use super::item::Item;
-use super::sections::{self, Read};
+use super::{Loaded, sections};
 use crate::config::bounds::{self, BUFFER_COUNT_MIN, INITIATORS_MIN};
 use crate::config::export::{EVERYBODY, options};
+use crate::config::suggest::{plain, suggest};
 use crate::config::{AddrOrNone, PathOrNone, Serve};
 use crate::wire::ether::Mac;
 
@@ -20,8 +21,8 @@ pub struct Key {
     pub section: &'static str,
     /// The key.
     pub name: &'static str,
-    /// Reads it; `None` if that needs more than its value.
-    pub read: Option<fn(&mut Read, Item<'_>)>,
+    /// Reads it; `None` if that needs the access lists.
+    pub read: Option<fn(&mut Loaded, Item<'_>)>,
     /// Its value; `None` if it is not shown.
     pub show: fn(&Serve) -> Option<Value>,
 }
@@ -44,7 +45,12 @@ macro_rules! key {
 
 /// All keys but those of exports and access lists.
 pub const ROWS: &[Key] = &[
-    Key { section: "", name: "interfaces", read: None, show: |serve| Some(serve.interfaces.clone().into()) },
+    Key {
+        section: "",
+        name: "interfaces",
+        read: Some(sections::interfaces),
+        show: |serve| Some(serve.interfaces.clone().into()),
+    },
     Key { section: "", name: "allow", read: None, show: |serve| Some(hosts(&serve.allow)) },
     key!("", "measure-every", measure_every, |item: &Item<'_>| item.number(ANY, "5"), value),
     key!("", "probe", no_probe, |item: &Item<'_>| item.boolean().map(|yes| !yes), |no: &bool| (!no).into()),
@@ -57,25 +63,19 @@ pub const ROWS: &[Key] = &[
     key!("[workers]", "idle", idle, Item::word, word),
     key!("[workers]", "spread", spread, Item::word, word),
     key!("[rings]", "rx-ring", rings.rx_ring, ring, auto),
-    key!("[rings]", "tx-ring", rings.tx_ring, ring, auto),
-    Key {
-        section: "[rings]",
-        name: "umem-chunks",
-        read: None,
-        show: |serve| Some(auto(&serve.rings.umem_chunks)),
-    },
-    key!("[rings]", "chunk-bytes", rings.chunk_bytes, chunk_bytes, value),
     key!("[rings]", "huge-pages", rings.huge_pages, Item::boolean, value),
-    Key {
-        section: "[rings]",
-        name: "busy-poll",
-        read: None,
-        show: |serve| Some(serve.rings.busy_poll.map_or("off".into(), Value::from)),
-    },
+    key!("[rings]", "busy-poll", rings.busy_poll, |item: &Item<'_>| item.number_or("off", "20"), or_off),
     Key {
         section: "[rings]",
         name: "busy-poll-budget",
-        read: None,
+        read: Some(|read, item| match item.number(ANY, "64") {
+            Some(_) if read.serve.rings.busy_poll.is_none() => {
+                let what = "busy-poll-budget has no meaning without busy-poll";
+                item.fault(what, "leave it out, or give busy-poll in microseconds");
+            }
+            Some(budget) => read.serve.rings.busy_poll_budget = budget,
+            None => {}
+        }),
         show: |serve| serve.rings.busy_poll.map(|_| serve.rings.busy_poll_budget.into()),
     },
     key!("[xdp]", "mode", xdp_mode, Item::word, word),
@@ -113,9 +113,8 @@ pub const ROWS: &[Key] = &[
             read.serve.service.folders.extend(list.iter().filter_map(|one| path(one, "\"/srv\"")?.0));
         }),
         show: |serve| {
-            Some(
-                serve.service.folders.iter().map(|folder| text(&folder.display())).collect::<Vec<_>>().into(),
-            )
+            let folders = serve.service.folders.iter().map(|folder| text(&folder.display()));
+            Some(folders.collect::<Vec<_>>().into())
         },
     },
 ];
@@ -124,12 +123,8 @@ pub const ROWS: &[Key] = &[
 pub const ANY: std::ops::RangeInclusive<u32> = 0..=u32::MAX;
 
 fn ring(item: &Item<'_>) -> Option<Option<u32>> {
-    let Some(entries) = item.number_or("auto", ANY, "4096")? else { return Some(None) };
+    let Some(entries) = item.number_or("auto", "4096")? else { return Some(None) };
     bounds::ring(entries).map_or_else(|remedy| item.impossible(remedy), |entries| Some(Some(entries)))
-}
-
-fn chunk_bytes(item: &Item<'_>) -> Option<u32> {
-    bounds::chunk_bytes(item.number(ANY, "4096")?).map_or_else(|remedy| item.impossible(remedy), Some)
 }
 
 fn small(item: &Item<'_>, min: u16, example: &str) -> Option<u16> {
@@ -187,6 +182,10 @@ fn auto(value: &Option<u32>) -> Value {
     value.map_or("auto".into(), Value::from)
 }
 
+fn or_off(value: &Option<u32>) -> Value {
+    value.map_or("off".into(), Value::from)
+}
+
 /// The sections and their keys, in the order of the documentation. The first entry has
 /// the keys before any section.
 pub static KEYS: LazyLock<Vec<(&'static str, Vec<&'static str>)>> = LazyLock::new(|| {
@@ -213,23 +212,20 @@ pub fn of(section: &str) -> &'static [&'static str] {
     KEYS.iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
 }
 
-/// Other common names of keys.
-const OTHER_WORDS: &[(&str, &str)] = &[
-    ("file", "path"),
-    ("filename", "path"),
-    ("device", "path"),
-    ("shelf", "address"),
-    ("slot", "address"),
-    ("cpus", "cores"),
-    ("netif", "interfaces"),
-    ("xdp-mode", "mode"),
-    ("no-probe", "probe"),
-];
+/// Keys of `[rings]` that are no more: the sizes follow from `rx-ring`.
+const GONE: [&str; 3] = ["tx-ring", "umem-chunks", "chunk-bytes"];
 
 /// The remedy for a key that this section does not have.
-pub fn remedy(key: &str, section: &str, known: &[&str]) -> String {
-    let key = plain(key);
-    if let Some(meant) = meant(&key, known) {
+pub fn remedy(key: &str, section: &str) -> String {
+    let (key, known) = (plain(key), of(section));
+    if GONE.contains(&key.as_str()) {
+        return "leave it out: xblade sizes this by rx-ring".to_owned();
+    }
+    // An option of an export has another name on the command line.
+    let by_name = options().filter(|option| option.name() == key).map(|option| (option.name(), option.key));
+    let near = known.iter().map(|known| (*known, *known));
+    let meant = suggest(&key, by_name.filter(|(_, key)| known.contains(key)).chain(near));
+    if let Some(meant) = meant {
         return format!("did you mean {meant}?");
     }
     let elsewhere = KEYS.iter().find(|(name, keys)| *name != section && keys.contains(&key.as_str()));
@@ -238,21 +234,4 @@ pub fn remedy(key: &str, section: &str, known: &[&str]) -> String {
         Some((name, _)) => format!("put it under {name}, as {key}"),
         None => format!("known are {}", known.join(", ")),
     }
-}
-
-/// A key in our spelling.
-pub fn plain(key: &str) -> String {
-    key.replace('_', "-").to_lowercase()
-}
-
-/// The known word closest to this one, if one is close enough.
-pub fn meant<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let other = OTHER_WORDS.iter().find(|(other, _)| *other == word).map(|(_, key)| *key);
-    let option = options().find(|option| option.name() == word || option.others.contains(&word));
-    let other = other.or(option.map(|option| option.key));
-    if let Some(key) = known.iter().find(|key| Some(**key) == other) {
-        return Some(key);
-    }
-    let near = known.iter().map(|key| (strsim::jaro_winkler(word, key), *key));
-    near.filter(|(nearness, _)| *nearness > 0.85).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, key)| key)
 }

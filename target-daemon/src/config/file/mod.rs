@@ -6,7 +6,6 @@ mod export;
 mod diagnostic;
 mod item;
 mod keys;
-mod one;
 mod sections;
 mod syntax;
 
@@ -15,14 +14,14 @@ use std::io;
 use std::path::Path;
 
 use toml::de::DeTable;
+use toml::{Table, Value};
 
 pub use diagnostic::{Diagnostic, Diagnostics, Span};
 pub use keys::{KEYS, ROWS, hosts};
-pub use one::export_from;
 
-use super::Serve;
+use super::{Export, Serve};
 use crate::store::Problem;
-use diagnostic::Collector;
+use diagnostic::Sink;
 
 /// The system's table of host names and MAC addresses.
 const ETHERS: &str = "/etc/ethers";
@@ -42,8 +41,6 @@ pub struct Loaded {
     pub metrics: Option<Span>,
     /// All errors.
     pub faults: Diagnostics,
-    name: String,
-    text: String,
 }
 
 impl Loaded {
@@ -55,11 +52,6 @@ impl Loaded {
     pub fn complete(self) -> Result<Serve, Diagnostics> {
         if self.faults.is_empty() { Ok(self.serve) } else { Err(self.faults) }
     }
-
-    /// Reports errors that were found elsewhere as errors of this file.
-    pub fn tell(&self, faults: Vec<Diagnostic>) -> Diagnostics {
-        Diagnostics::new(&self.name, &self.text, faults)
-    }
 }
 
 /// Reads a file.
@@ -68,15 +60,7 @@ impl Loaded {
 ///
 /// If it cannot be read or is not UTF-8. All other errors are in [`Loaded::faults`].
 pub fn load(path: &Path) -> Result<Loaded, Problem> {
-    let bytes = fs::read(path).map_err(|source| unreadable(path, &source))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let bytes = error.as_bytes();
-        let line = 1 + bytes.iter().take(at).filter(|byte| **byte == b'\n').count();
-        let byte = bytes.get(at).copied().unwrap_or(0);
-        let what = format!("{}:{line}: byte {byte:#04x} is not UTF-8", path.display());
-        Problem::new(what, "save the file as UTF-8")
-    })?;
+    let text = fs::read_to_string(path).map_err(|source| unreadable(path, &source))?;
     let ethers = fs::read_to_string(ETHERS).unwrap_or_default();
     Ok(parse(&path.display().to_string(), &text, &ethers))
 }
@@ -91,6 +75,7 @@ fn unreadable(path: &Path, source: &io::Error) -> Problem {
             "permissions bind this process, though it is root: give the file to root (chown root FILE), or let all read \
              it (chmod a+r FILE)"
         }
+        io::ErrorKind::InvalidData => "save the file as UTF-8",
         io::ErrorKind::PermissionDenied => "run xblade as root, or give read permission",
         _ => "give a file",
     };
@@ -99,20 +84,40 @@ fn unreadable(path: &Path, source: &io::Error) -> Problem {
 
 /// Parses the text of a file with this name; `ethers` is the text of /etc/ethers.
 pub fn parse(name: &str, text: &str, ethers: &str) -> Loaded {
+    let loaded = read(name, text, ethers);
+    Loaded { serve: loaded.serve.settled(), ..loaded }
+}
+
+/// Parses an export from the keys of `[[export]]`, as sent to a running daemon. Names in
+/// `allow` are looked up in /etc/ethers.
+///
+/// # Errors
+///
+/// All errors, in one line.
+pub fn export_from(keys: &Table) -> Result<Export, String> {
+    let all = [("interfaces", vec!["any"].into()), ("export", vec![keys.clone()].into())];
+    let all: Table = all.map(|(key, value): (&str, Value)| (key.to_owned(), value)).into_iter().collect();
+    let text = toml::to_string(&all).map_err(|error| error.to_string())?;
+    let mut loaded = read("", &text, &fs::read_to_string(ETHERS).unwrap_or_default());
+    let export = loaded.serve.exports.pop().filter(|_| loaded.faults.is_empty());
+    export.ok_or_else(|| loaded.faults.in_one_line())
+}
+
+/// Reads a file, without what follows from its defaults.
+fn read(name: &str, text: &str, ethers: &str) -> Loaded {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let sink = Collector::default();
-    let ethers = acl::ethers(ethers);
-    let read = sections::read(root.get_ref(), text, &ethers, &sink);
+    let mut loaded = Loaded {
+        serve: Serve::default(),
+        paths: Vec::new(),
+        interfaces: Vec::new(),
+        cores: Vec::new(),
+        metrics: None,
+        faults: Diagnostics::new(name, text, Vec::new()),
+    };
+    let sink = Sink::default();
+    sections::read(&mut loaded, root.get_ref(), text, &acl::ethers(ethers), &sink);
     let mut faults = sink.into_inner();
     faults.extend(errors.iter().map(|error| syntax::fault(text, root.get_ref(), error)));
-    Loaded {
-        serve: read.serve.settled(),
-        paths: read.paths,
-        interfaces: read.interfaces,
-        cores: read.cores,
-        metrics: read.metrics,
-        faults: Diagnostics::new(name, text, faults),
-        name: name.to_owned(),
-        text: text.to_owned(),
-    }
+    loaded.faults = loaded.faults.others(faults);
+    loaded
 }

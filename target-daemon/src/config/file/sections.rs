@@ -5,67 +5,43 @@ use std::collections::HashMap;
 use toml::de::DeTable;
 
 use super::acl::Acls;
-use super::diagnostic::{Collector, Diagnostic, Span};
-use super::export::{self, Draft};
-use super::item::{Item, Section};
-use super::keys::{self, ANY, KEYS, ROWS};
-use crate::config::bounds;
-use crate::config::{RingOptions, Serve};
+use super::diagnostic::{Sink, Span};
+use super::item::{Item, Section, twice};
+use super::keys::{ANY, KEYS, ROWS};
+use super::{Loaded, export};
 use crate::wire::ether::Mac;
 
 /// Maximum length of an interface name: IFNAMSIZ without the NUL.
 const INTERFACE_LEN_MAX: usize = 15;
 
-/// A configuration, and the locations of its parts.
-pub struct Read {
-    pub serve: Serve,
-    pub paths: Vec<Span>,
-    pub interfaces: Vec<Span>,
-    pub cores: Vec<Span>,
-    pub metrics: Option<Span>,
-}
-
 /// Reads the whole file and collects its errors.
-pub fn read<'a>(
-    root: &'a DeTable<'a>,
-    text: &str,
-    ethers: &'a HashMap<String, Mac>,
-    sink: &'a Collector,
-) -> Read {
+pub fn read(read: &mut Loaded, root: &DeTable<'_>, text: &str, ethers: &HashMap<String, Mac>, sink: &Sink) {
     // Missing keys are reported at the end of the file.
     let end = text.trim_end().len();
-    let mut top = Section::new("", keys::of(""), root, end..end, sink);
-    let mut read = Read {
-        serve: Serve::default(),
-        paths: Vec::new(),
-        interfaces: Vec::new(),
-        cores: Vec::new(),
-        metrics: None,
-    };
+    let mut top = Section::new("", root, end..end, sink);
     let mut acls = Acls::read(top.take("acl"), ethers);
-    (read.serve.interfaces, read.interfaces) = interfaces(top.take("interfaces"), &top);
+    let remedy = "add interfaces = [\"eth1\"] at its top, with the interface that the other hosts are on";
+    if let Some(item) = top.need("interfaces", 0..0, "the file names no interface", remedy) {
+        interfaces(read, item);
+    }
     if let Some(allow) = top.take("allow").and_then(|item| acls.allow(item)) {
         read.serve.allow = allow;
     }
-    rows("", &mut top, &mut read);
-    let drafts = exports(top.take("export"), &top, &mut acls);
-    export::clashes(&drafts, sink);
-    (read.serve.exports, read.paths) = drafts.into_iter().filter_map(Draft::finish).unzip();
-    for (name, known) in KEYS.iter().filter(|(name, _)| !matches!(*name, "" | "[[export]]")) {
+    rows("", &mut top, read);
+    let remedy = "add [[export]] with an address and a path";
+    if let Some(item) = top.need("export", end..end, "the file exports nothing", remedy) {
+        (read.serve.exports, read.paths) = export::exports(item, &mut acls).into_iter().unzip();
+    }
+    for (name, _) in KEYS.iter().filter(|(name, _)| !matches!(*name, "" | "[[export]]")) {
         let item = top.take(name.trim_matches(['[', ']']));
-        let Some(mut section) = item.and_then(|item| item.section(name, known)) else { continue };
-        rows(name, &mut section, &mut read);
-        if *name == "[rings]" {
-            dependent(&mut section, &mut read.serve.rings);
-        }
+        let Some(mut section) = item.and_then(|item| item.section(name)) else { continue };
+        rows(name, &mut section, read);
         section.finish();
     }
     top.finish();
-    read
 }
 
-/// Reads what needs only its own value.
-fn rows(section: &str, keys: &mut Section<'_>, read: &mut Read) {
+fn rows(section: &str, keys: &mut Section<'_>, read: &mut Loaded) {
     for row in ROWS.iter().filter(|row| row.section == section) {
         if let Some(of) = row.read
             && let Some(item) = keys.take(row.name)
@@ -75,45 +51,19 @@ fn rows(section: &str, keys: &mut Section<'_>, read: &mut Read) {
     }
 }
 
-fn exports<'a>(item: Option<Item<'a>>, top: &Section<'a>, acls: &mut Acls<'a>) -> Vec<Draft> {
-    match item {
-        Some(item) => export::exports(item, acls),
-        None => {
-            let remedy = "add [[export]] with an address and a path";
-            top.sink.put(Diagnostic::missing(top.at.clone(), "the file exports nothing", remedy));
-            Vec::new()
-        }
+/// Reads the interfaces, with their locations.
+pub fn interfaces(read: &mut Loaded, item: Item<'_>) {
+    let Some(list) = item.list("[\"eth1\"]") else { return };
+    if list.is_empty() {
+        item.fault("interfaces is empty", "name the interface that the other hosts are on");
     }
+    let names: Vec<(String, Span)> = list.into_iter().filter_map(interface).collect();
+    twice(&names, String::eq, |name| format!("{name} is given twice"), "give it once", item.sink);
+    (read.serve.interfaces, read.interfaces) = names.into_iter().unzip();
 }
 
-fn interfaces(item: Option<Item<'_>>, top: &Section<'_>) -> (Vec<String>, Vec<Span>) {
-    let Some(item) = item else {
-        let remedy = "add interfaces = [\"eth1\"] at its top, with the interface that the other hosts are on";
-        top.sink.put(Diagnostic::missing(0..0, "the file names no interface", remedy));
-        return (Vec::new(), Vec::new());
-    };
-    let list = item.list("[\"eth1\"]");
-    if list.as_ref().is_some_and(Vec::is_empty) {
-        let _: Option<()> =
-            item.refuse("interfaces is empty", "name the interface that the other hosts are on");
-    }
-    let mut names: Vec<String> = Vec::new();
-    let mut places: Vec<Span> = Vec::new();
-    for one in list.unwrap_or_default() {
-        let Some(name) = one.text("\"eth1\"") else { continue };
-        let before = names.iter().position(|before| before == name);
-        if let Some(first) = before.and_then(|at| places.get(at)) {
-            let fault = Diagnostic::value(one.at(), format!("{name} is given twice"), "give it once");
-            top.sink.put(fault.with(first.clone(), "first here"));
-        } else if let Some(()) = interface(one, name) {
-            names.push(name.to_owned());
-            places.push(one.at());
-        }
-    }
-    (names, places)
-}
-
-fn interface(item: Item<'_>, name: &str) -> Option<()> {
+fn interface(item: Item<'_>) -> Option<(String, Span)> {
+    let name = item.text("\"eth1\"")?;
     if let Err(error) = glob::Pattern::new(name) {
         return item.refuse(
             format!("\"{name}\" is not a pattern: {}", error.msg),
@@ -125,48 +75,18 @@ fn interface(item: Item<'_>, name: &str) -> Option<()> {
         && (is_pattern || name.len() <= INTERFACE_LEN_MAX)
         && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
     if possible {
-        Some(())
+        Some((name.to_owned(), item.at()))
     } else {
         item.refuse(format!("\"{name}\" is not the name of an interface"), "`ip link` shows the names")
     }
 }
 
 /// Reads the cores, with their locations.
-pub fn cores(read: &mut Read, item: Item<'_>) {
-    for one in item.list("[2, 3]").unwrap_or_default() {
-        let Some(core) = one.number(ANY, "2") else { continue };
-        let core = core as usize;
-        let before = read.serve.cores.iter().position(|before| *before == core);
-        match before.and_then(|at| read.cores.get(at)) {
-            Some(first) => {
-                let remedy = "give each core once: two workers on one wait for each other";
-                let fault = Diagnostic::value(one.at(), format!("core {core} is given twice"), remedy);
-                item.sink.put(fault.with(first.clone(), "first here"));
-            }
-            None => {
-                read.serve.cores.push(core);
-                read.cores.push(one.at());
-            }
-        }
-    }
-}
-
-/// Reads the keys whose limits depend on other keys.
-fn dependent(section: &mut Section<'_>, rings: &mut RingOptions) {
-    let chunks = section.take("umem-chunks").and_then(|item| {
-        let Some(chunks) = item.number_or("auto", ANY, "4096")? else { return Some(None) };
-        bounds::umem_chunks(chunks, rings.chunk_bytes)
-            .map_or_else(|remedy| item.impossible(remedy), |chunks| Some(Some(chunks)))
-    });
-    rings.umem_chunks = chunks.flatten();
-    let busy_poll = section.take("busy-poll");
-    let is_polling = busy_poll.is_some_and(|item| item.as_text() != Some("off"));
-    rings.busy_poll = busy_poll.and_then(|item| item.number_or("off", ANY, "20")).flatten();
-    let Some(item) = section.take("busy-poll-budget") else { return };
-    if !is_polling {
-        let remedy = "leave it out, or give busy-poll in microseconds";
-        let _: Option<()> = item.refuse("busy-poll-budget has no meaning without busy-poll", remedy);
-    } else if let Some(budget) = item.number(ANY, "64") {
-        rings.busy_poll_budget = budget;
-    }
+pub fn cores(read: &mut Loaded, item: Item<'_>) {
+    let list = item.list("[2, 3]").unwrap_or_default().into_iter();
+    let cores: Vec<(usize, Span)> =
+        list.filter_map(|one| Some((one.number(ANY, "2")? as usize, one.at()))).collect();
+    let remedy = "give each core once: two workers on one wait for each other";
+    twice(&cores, usize::eq, |core| format!("core {core} is given twice"), remedy, item.sink);
+    (read.serve.cores, read.cores) = cores.into_iter().unzip();
 }

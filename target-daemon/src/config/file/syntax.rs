@@ -1,13 +1,10 @@
 //! Turns errors of the TOML parser into messages for an operator.
 
-use std::ops::Range;
-
 use toml::de::{DeTable, DeValue, Error};
 
-use super::diagnostic::{Diagnostic, Severity};
-use super::keys::{self, KEYS};
+use super::diagnostic::{Diagnostic, Severity, Span};
 use crate::config::export::options;
-use crate::store::Takes;
+use crate::store::{Opt, Takes};
 
 /// A parser message, our message, and the remedy.
 const WORDS: &[(&str, &str, &str)] = &[
@@ -34,7 +31,7 @@ pub fn fault(text: &str, root: &DeTable<'_>, error: &Error) -> Diagnostic {
     let at = error.span().unwrap_or(0..0);
     let (what, expected) = error.message().split_once(", expected ").unwrap_or((error.message(), ""));
     if what == "duplicate key" {
-        return duplicate(text, at);
+        return duplicate(text, root, at);
     }
     let mut sort = Severity::Syntax;
     let mut place = at.clone();
@@ -52,11 +49,9 @@ pub fn fault(text: &str, root: &DeTable<'_>, error: &Error) -> Diagnostic {
         Some(("string values must be quoted", ..)) if given.trim().is_empty() => {
             ("there is no value".to_owned(), "write KEY = VALUE, or leave the line out".to_owned())
         }
-        Some(("string values must be quoted", ..)) if is_boolean(key_of(text, at.start)) => {
-            no_boolean(key_of(text, at.start), given)
-        }
+        Some(("string values must be quoted", ..)) if takes_boolean(text, at.start) => no_boolean(given),
         Some((_, message, remedy)) => ((*message).to_owned(), remedy.replace("{}", given)),
-        None if what == "invalid boolean" => no_boolean(key_of(text, at.start), given),
+        None if what == "invalid boolean" => no_boolean(given),
         None => (format!("this is not TOML: {what}"), remedy_for(expected)),
     };
     Diagnostic { at: place, message, remedy, other: None, sort }
@@ -66,52 +61,18 @@ fn is_unprintable(c: &char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\r' | '\t')
 }
 
-/// Keys that take true or false.
-fn booleans() -> Vec<&'static str> {
-    let flags = options().filter(|option| matches!(option.takes, Takes::Flag)).map(|option| option.key);
-    flags.chain(["probe", "huge-pages"]).collect()
-}
-
-/// The key of the value at this position.
-fn key_of(text: &str, at: usize) -> &str {
+/// Whether the key of the value at this position takes true or false.
+fn takes_boolean(text: &str, at: usize) -> bool {
     let line = text.get(..at).and_then(|before| before.lines().last()).unwrap_or("");
-    line.split('=').next().unwrap_or("").trim()
+    let key = line.split('=').next().unwrap_or("").trim();
+    let is_flag = |option: &Opt| matches!(option.takes, Takes::Flag) && option.key == key;
+    options().any(is_flag) || ["probe", "huge-pages"].contains(&key)
 }
 
-/// The boolean key that this key is, or is a misspelling of.
-fn meant(key: &str) -> Option<&'static str> {
-    let is_known = KEYS.iter().any(|(_, keys)| keys.contains(&key));
-    let booleans = booleans();
-    let known = booleans.iter().find(|boolean| **boolean == key).copied();
-    known.or_else(|| if is_known { None } else { keys::meant(&keys::plain(key), &booleans) })
-}
-
-fn is_boolean(key: &str) -> bool {
-    meant(key).is_some()
-}
-
-/// The message and remedy where a boolean is expected. An unknown key is reported in the
-/// same message, because only one error per line is shown.
-fn no_boolean(key: &str, given: &str) -> (String, String) {
-    let message = format!("{given} is not true or false");
-    match meant(key) {
-        Some(meant) if meant != key => {
-            // no-probe = yes
-            let value = if keys::plain(key).starts_with("no-") { contrary(given) } else { boolean(given) };
-            (format!("{key} is not a key, and {message}"), format!("write {meant} = {value}"))
-        }
-        _ => (message, format!("write {}", boolean(given))),
-    }
-}
-
-fn contrary(given: &str) -> &'static str {
-    if boolean(given) == "true" { "false" } else { "true" }
-}
-
-/// The boolean meant by a word such as yes or no.
-fn boolean(given: &str) -> &'static str {
+/// The message and remedy where a boolean is expected.
+fn no_boolean(given: &str) -> (String, String) {
     let no = ["f", "n", "of"].iter().any(|start| given.to_lowercase().starts_with(start));
-    if no { "false" } else { "true" }
+    (format!("{given} is not true or false"), format!("write {}", !no))
 }
 
 fn remedy_for(expected: &str) -> String {
@@ -122,7 +83,7 @@ fn remedy_for(expected: &str) -> String {
 }
 
 /// Where the list or inline table that ends at `end` was opened.
-fn opened_at(root: &DeTable<'_>, end: usize) -> Option<Range<usize>> {
+fn opened_at(root: &DeTable<'_>, end: usize) -> Option<Span> {
     root.values().find_map(|value| match value.get_ref() {
         DeValue::Array(_) if value.span().end == end => Some(value.span().start..value.span().start + 1),
         DeValue::Array(list) => list.iter().find_map(|one| match one.get_ref() {
@@ -136,42 +97,41 @@ fn opened_at(root: &DeTable<'_>, end: usize) -> Option<Range<usize>> {
     })
 }
 
-/// A duplicate key. The parser does not report the location of the first one: it is on an
-/// earlier line of the same section, or it is the header of a section of the same name.
-fn duplicate(text: &str, at: Range<usize>) -> Diagnostic {
-    let key = text.get(at.clone()).unwrap_or("").to_owned();
-    let line_start = text.get(..at.start).and_then(|before| before.rfind('\n')).map_or(0, |n| n + 1);
-    let own_line = text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or("");
-    let is_section = own_line.trim_start().starts_with('[');
-    let mut first = None;
-    let mut start = 0;
-    for line in text.get(..line_start).unwrap_or("").split_inclusive('\n') {
-        let trimmed = line.trim_start();
-        let name = trimmed.trim_start_matches('[').trim_start();
-        let is_header = trimmed.starts_with('[');
-        let is_key = name.strip_prefix(&key).is_some_and(|rest| rest.trim_start().starts_with(['=', ']']));
-        if is_header && !is_section {
-            first = None;
-        } else if is_key && is_header == is_section && first.is_none() {
-            let from = start + line.len() - name.len();
-            first = Some(from..from + key.len());
-        }
-        start += line.len();
-    }
-    let fault = if is_section && key == "export" {
-        // The keys below would be read as part of the first section; errors in them
-        // follow from this.
-        let remedy = "write [[export]], in two brackets, above each of them";
-        Diagnostic { sort: Severity::Open, ..Diagnostic::value(at, "[export] is one of several", remedy) }
-    } else {
-        let remedy = if is_section { "make them one section" } else { "leave one of them out" };
-        Diagnostic {
-            sort: Severity::Syntax,
-            ..Diagnostic::value(at, format!("{key} is given twice"), remedy)
-        }
+/// A duplicate key. The parser does not report the location of the first one.
+fn duplicate(text: &str, root: &DeTable<'_>, at: Span) -> Diagnostic {
+    let key = text.get(at.clone()).unwrap_or("");
+    let line = text.get(..at.start).and_then(|before| before.rsplit('\n').next()).unwrap_or("");
+    let is_section = line.trim_start().starts_with('[');
+    let first = match is_section {
+        true => text.find(&format!("[{key}]")).map(|open| open + 1..open + 1 + key.len()),
+        false => last_before(root, key, at.start),
     };
-    match first {
-        Some(first) => fault.with(first, "first here"),
-        None => fault,
-    }
+    let (sort, message, remedy) = match is_section {
+        // The keys below would be read as part of the first section; errors in them follow
+        // from this.
+        true if key == "export" => {
+            let remedy = "write [[export]], in two brackets, above each of them";
+            (Severity::Open, "[export] is one of several".to_owned(), remedy)
+        }
+        true => (Severity::Syntax, format!("{key} is given twice"), "make them one section"),
+        false => (Severity::Syntax, format!("{key} is given twice"), "leave one of them out"),
+    };
+    let other = first.filter(|first| *first != at).map(|first| (first, "first here"));
+    Diagnostic { sort, other, ..Diagnostic::value(at, message, remedy) }
+}
+
+/// The last place of a key before a position. Of several in a section, the parser keeps the
+/// first.
+fn last_before(table: &DeTable<'_>, key: &str, before: usize) -> Option<Span> {
+    let inner = |value: &DeValue<'_>| match value {
+        DeValue::Table(table) => last_before(table, key, before),
+        DeValue::Array(list) => {
+            let tables = list.iter().filter_map(|one| one.get_ref().as_table());
+            tables.filter_map(|table| last_before(table, key, before)).last()
+        }
+        _ => None,
+    };
+    let own = table.iter().filter(|(name, _)| name.get_ref() == key).map(|(name, _)| name.span());
+    let all = own.chain(table.values().filter_map(|value| inner(value.get_ref())));
+    all.filter(|at| at.start < before).max_by_key(|at| at.start)
 }

@@ -2,150 +2,77 @@
 
 use std::path::Path;
 
-use super::order;
+use clap::Parser;
+
 use crate::config::bounds::BUFFER_COUNT_MIN;
 use crate::config::export::Given;
+use crate::config::suggest::mac_of_digits;
 use crate::config::{Export, PathOrNone, Serve};
 use crate::store::Problem;
 use crate::wire::aoe::{Address, AddressError};
 use crate::wire::ether::Mac;
 
-const USAGE: &str =
-    "write [-b bufcnt] [-o offset] [-l length] [-d] [-s] [-r] [-m mac[,mac...]] shelf slot netif filename";
-
-/// The arguments of one vblade process.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The arguments of one vblade process. As with getopt(3), the last of several options counts,
+/// but for the lists of `-m`.
+#[derive(Parser, Clone, PartialEq, Eq, Debug)]
+#[command(name = "vblade", no_binary_name = true, args_override_self = true)]
 pub struct Vblade {
-    /// `-b`, if given.
+    /// Requests that each initiator may have on the way.
+    #[arg(short = 'b', value_name = "bufcnt",
+        value_parser = clap::value_parser!(u16).range(i64::from(BUFFER_COUNT_MIN)..))]
     pub buffer_count: Option<u16>,
-    /// `-d`: bypasses the page cache.
+
+    /// Bypass the page cache.
+    #[arg(short)]
     pub direct: bool,
-    /// `-s`: acknowledges a write when it is on stable storage.
+
+    /// Acknowledge a write when it is on stable storage: always so with xblade.
+    #[arg(short)]
     pub stable: bool,
-    /// `-r`.
+
+    /// Refuse writes.
+    #[arg(short)]
     pub read_only: bool,
-    /// `-m`.
+
+    /// Serve only initiators with these MAC addresses.
+    #[arg(short, value_name = "mac", value_delimiter = ',', value_parser = mac)]
     pub macs: Vec<Mac>,
-    /// `-o`, in sectors.
+
+    /// The first sector of the file to serve.
+    #[arg(short, value_name = "offset", value_parser = |text: &str| sectors(text, 0))]
     pub offset: Option<u64>,
-    /// `-l`, in sectors.
+
+    /// The number of sectors to serve.
+    #[arg(short, value_name = "length", value_parser = |text: &str| sectors(text, 1))]
     pub length: Option<u64>,
-    /// The AoE address.
-    pub address: Address,
+
+    /// The shelf of the AoE address.
+    #[arg(value_name = "shelf")]
+    pub shelf: u16,
+
+    /// The slot of the AoE address.
+    #[arg(value_name = "slot")]
+    pub slot: u8,
+
     /// The interface.
+    #[arg(value_name = "netif")]
     pub netif: String,
-    /// The exported file.
+
+    /// The file or device.
+    #[arg(value_name = "filename")]
     pub file: String,
 }
 
-/// An error with the usage as its remedy.
-fn usage(what: String) -> Problem {
-    Problem::new(what, USAGE)
-}
-
 impl Vblade {
-    /// Parses the words after `vblade` as getopt(3) does: options may stand anywhere,
-    /// several may follow one dash, and a value may be in the same word.
-    pub fn parse(words: &[String]) -> Result<Self, Problem> {
-        let mut read = Self {
-            buffer_count: None,
-            direct: false,
-            stable: false,
-            read_only: false,
-            macs: Vec::new(),
-            offset: None,
-            length: None,
-            address: Address { shelf: 0, slot: 0 },
-            netif: String::new(),
-            file: String::new(),
-        };
-        let mut plain: Vec<&str> = Vec::new();
-        let mut words = words.iter().map(String::as_str);
-        while let Some(word) = words.next() {
-            match word.strip_prefix('-') {
-                Some("-") => plain.extend(words.by_ref()),
-                Some(long) if long.starts_with('-') => {
-                    return Err(usage(format!("{word} is not an option of vblade")));
-                }
-                Some(options) if !options.is_empty() => read.options(options, &mut words)?,
-                _ => plain.push(word),
-            }
-        }
-        let Ok(four) = <[&str; 4]>::try_from(plain.as_slice()) else {
-            return Err(usage(format!(
-                "there are {} words beside the options, and vblade takes 4",
-                plain.len()
-            )));
-        };
-        let is_number = |word: &str| number("", decimal(word), 0, u64::MAX).is_ok();
-        if let Some(meant) = order::meant(&four, is_number) {
-            let what = "the order of the arguments is shelf slot netif filename";
-            return Err(Problem::new(what, format!("write `{}`", meant.join(" "))));
-        }
-        let [shelf, slot, netif, file] = four;
-        let shelf = number("shelf", decimal(shelf), 0, u16::MAX.into())? as u16;
-        let slot = number("slot", decimal(slot), 0, u8::MAX.into())? as u8;
-        let address = Address::new(shelf, slot);
-        let address = address.map_err(|AddressError { what, remedy }| Problem::new(what, remedy))?;
-        Ok(Self { address, netif: netif.to_owned(), file: file.to_owned(), ..read })
-    }
-
-    /// Parses the options after one dash; the last may have its value in the next word.
-    fn options<'a>(
-        &mut self,
-        options: &'a str,
-        words: &mut impl Iterator<Item = &'a str>,
-    ) -> Result<(), Problem> {
-        for (at, option) in options.char_indices() {
-            match option {
-                'd' => self.direct = true,
-                's' => self.stable = true,
-                'r' => self.read_only = true,
-                'b' | 'm' | 'o' | 'l' => {
-                    let rest = options.get(at + 1..).filter(|rest| !rest.is_empty());
-                    let value = rest
-                        .or_else(|| words.next())
-                        .ok_or_else(|| usage(format!("-{option} needs a value")))?;
-                    return self.value(option, value);
-                }
-                other => return Err(usage(format!("-{other} is not an option of vblade"))),
-            }
-        }
-        Ok(())
-    }
-
-    fn value(&mut self, option: char, value: &str) -> Result<(), Problem> {
-        // AoE addresses sectors with 48 bits.
-        const SECTORS_MAX: u64 = 1 << 48;
-        match option {
-            'b' => {
-                let count = number("-b", decimal(value), BUFFER_COUNT_MIN.into(), u16::MAX.into())?;
-                self.buffer_count = Some(count as u16);
-            }
-            'o' => self.offset = Some(number("-o", value, 0, SECTORS_MAX)?),
-            'l' => self.length = Some(number("-l", value, 1, SECTORS_MAX)?),
-            _ => {
-                for text in value.split(',') {
-                    let remedy = "write 12 hex digits, with colons or without";
-                    let not_one = || Problem::new(format!("-m {text:?} is not a MAC address"), remedy);
-                    self.macs.push(mac(text).ok_or_else(not_one)?);
-                }
-            }
-        }
-        Ok(())
+    /// The AoE address.
+    pub fn address(&self) -> Result<Address, Problem> {
+        Address::new(self.shelf, self.slot)
+            .map_err(|AddressError { what, remedy }| Problem::new(what, remedy))
     }
 
     /// The equivalent export of xblade. It is durable, with or without `-s`.
-    pub fn export(&self) -> Result<Export, Problem> {
+    fn export(&self) -> Result<Export, Problem> {
         let mut given = Given::default();
-        for option in self.options_of_export() {
-            given.add(&option)?;
-        }
-        given.allow = (!self.macs.is_empty()).then(|| self.macs.clone());
-        given.export(self.address, &self.file)
-    }
-
-    fn options_of_export(&self) -> Vec<String> {
         let sectors = |name: &str, n: Option<u64>| n.map(|n| format!("{name}={n}"));
         let options = [
             self.read_only.then(|| "ro".to_owned()),
@@ -153,40 +80,20 @@ impl Vblade {
             sectors("offset", self.offset),
             sectors("length", self.length),
         ];
-        options.into_iter().flatten().collect()
-    }
-
-    /// The equivalent arguments of `xblade serve`, quoted for a shell; `None` if the file
-    /// name cannot be written that way.
-    pub fn as_serve(&self) -> Option<String> {
-        if self.file.contains(',') {
-            return None;
-        }
-        let mut export = format!("{}={}", self.address, self.file);
-        for option in self.options_of_export() {
-            export = format!("{export},{option}");
-        }
-        let mut words = vec![export, "--interface".to_owned(), self.netif.clone()];
-        if let Some(count) = self.buffer_count {
-            words.extend(["--buffer-count".to_owned(), count.to_string()]);
-        }
-        if !self.macs.is_empty() {
-            let macs: Vec<String> = self.macs.iter().map(Mac::to_string).collect();
-            words.extend(["--allow".to_owned(), macs.join(",")]);
-        }
-        super::for_a_shell(&words)
+        options.into_iter().flatten().try_for_each(|option| given.add(&option))?;
+        given.allow = (!self.macs.is_empty()).then(|| self.macs.clone());
+        given.export(self.address()?, &self.file)
     }
 
     /// The configuration that xblade serves when called as vblade.
     pub fn serve(&self) -> Result<Serve, Problem> {
-        let exports = vec![self.export()?];
-        let mut serve = Serve { exports, interfaces: vec![self.netif.clone()], ..Serve::default() };
+        let export = self.export()?;
         // Several instances at once are common, so each has its own socket.
-        let socket = format!("/run/xblade/{}-{}.sock", self.address, self.netif);
+        let socket = format!("/run/xblade/{}-{}.sock", export.address, self.netif);
+        let mut serve =
+            Serve { exports: vec![export], interfaces: vec![self.netif.clone()], ..Serve::default() };
         serve.service.control = PathOrNone(Some(socket.into()));
-        if let Some(count) = self.buffer_count {
-            serve.buffer_count = count;
-        }
+        serve.buffer_count = self.buffer_count.unwrap_or(serve.buffer_count);
         Ok(serve.settled())
     }
 
@@ -201,38 +108,22 @@ impl Vblade {
     }
 }
 
-/// Strips leading zeros, which have no meaning where vblade parses decimal (atoi).
-fn decimal(text: &str) -> &str {
-    let digits = text.trim_start_matches('0');
-    match digits.chars().next() {
-        Some(c) if c.is_ascii_digit() => digits,
-        // Only zeros.
-        None if !text.is_empty() => "0",
-        // Hex, or not a number.
-        _ => text,
-    }
-}
-
-/// Parses a decimal number, or hex with 0x. A leading zero is refused, because vblade's C
-/// code reads it as octal in one place and as decimal in another.
-fn number(what: &'static str, text: &str, min: u64, max: u64) -> Result<u64, Problem> {
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
-    let read = match digits {
-        Some(digits) if !digits.starts_with('+') => u64::from_str_radix(digits, 16).ok(),
-        Some(_) => None,
-        None if text.starts_with('+') || (text.len() > 1 && text.starts_with('0')) => None,
-        None => text.parse().ok(),
+/// Parses a number of sectors: decimal, or hex with 0x. Refuses a leading zero, which vblade
+/// reads as octal in one place and as decimal in another.
+fn sectors(text: &str, least: u64) -> Result<u64, String> {
+    // AoE addresses sectors with 48 bits.
+    const SECTORS_MAX: u64 = 1 << 48;
+    let number = match text.strip_prefix('0').map(|rest| (rest, rest.strip_prefix(['x', 'X']))) {
+        None | Some(("", _)) => text.parse(),
+        Some((_, Some(hex))) => u64::from_str_radix(hex, 16),
+        Some(_) => return Err("write it without the leading zero".to_owned()),
     };
-    read.filter(|n| (min..=max).contains(n)).ok_or_else(|| {
-        Problem::new(format!("{what} {text:?} is not possible"), format!("give a number from {min} to {max}"))
-    })
+    let number = number.ok().filter(|number| (least..=SECTORS_MAX).contains(number));
+    number.ok_or_else(|| format!("give a number from {least} to {SECTORS_MAX}"))
 }
 
-fn mac(text: &str) -> Option<Mac> {
-    let digits: String = text.chars().filter(|c| *c != ':').collect();
-    let is_hex = digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let pairs: Vec<&str> = (0..12).step_by(2).filter_map(|at| digits.get(at..at + 2)).collect();
-    is_hex.then(|| pairs.join(":").parse().ok()).flatten()
+fn mac(text: &str) -> Result<Mac, &'static str> {
+    mac_of_digits(text).ok_or("write 12 hex digits, with colons or without")
 }
 
 #[cfg(test)]
@@ -240,14 +131,14 @@ mod tests {
     use super::*;
     use crate::store::{Access, OpenOptions};
 
-    fn parse(line: &str) -> Result<Vblade, Problem> {
-        Vblade::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    fn parse(line: &str) -> Result<Vblade, clap::Error> {
+        Vblade::try_parse_from(line.split_whitespace())
     }
 
     #[test]
     fn options_stand_where_getopt_takes_them() {
         let plain = parse("0 1 eth0 /d").unwrap();
-        assert_eq!((plain.address, plain.netif.as_str()), (Address { shelf: 0, slot: 1 }, "eth0"));
+        assert_eq!((plain.shelf, plain.slot, plain.netif.as_str()), (0, 1, "eth0"));
         let full =
             parse("-b 24 -d -s -r -m 525400000001,52:54:00:00:00:0A -o 8 -l 0x10 0 1 eth0 /d").unwrap();
         for other in [
@@ -275,26 +166,30 @@ mod tests {
     #[test]
     fn what_vblade_would_not_take_is_refused() {
         for (line, part) in [
-            ("", "0 words"),
-            ("0 1 eth0", "3 words"),
-            ("0 1 eth0 /d /e", "5 words"),
-            ("-r eth0 0 1 /d", "shelf slot netif filename: write `0 1 eth0 /d`"),
-            ("0 1 /d eth0", "shelf slot netif filename: write `0 1 eth0 /d`"),
-            ("-x 0 1 eth0 /d", "-x is not an option of vblade"),
-            ("--help", "--help is not an option of vblade: "),
-            ("0 1 eth0 /d -b", "-b needs a value"),
-            ("-b 1 0 1 eth0 /d", "-b \"1\" is not possible: give a number from 2"),
-            ("-o -8 0 1 eth0 /d", "-o \"-8\""),
-            ("-l 0 0 1 eth0 /d", "-l \"0\""),
-            ("-o 010 0 1 eth0 /d", "-o \"010\""),
-            ("-m 5254 0 1 eth0 /d", "-m \"5254\" is not a MAC address"),
-            ("-m 52:54:00:00:00:01, 0 1 eth0 /d", "-m \"\""),
-            ("65536 1 eth0 /d", "shelf \"65536\""),
-            ("4095 1 eth0 /d", "Linux initiators ignore it"),
-            ("0 255 eth0 /d", "every slot"),
-            ("0 256 eth0 /d", "slot \"256\""),
+            ("", "<shelf> <slot> <netif> <filename>"),
+            ("0 1 eth0", "  <filename>"),
+            ("0 1 eth0 /d /e", "unexpected argument '/e'"),
+            ("-r eth0 0 1 /d", "'eth0' for '<shelf>': invalid digit"),
+            ("-x 0 1 eth0 /d", "unexpected argument '-x'"),
+            ("--long 0 1 eth0 /d", "unexpected argument '--long'"),
+            ("0 1 eth0 /d -b", "a value is required for '-b <bufcnt>'"),
+            ("-b 1 0 1 eth0 /d", "'1' for '-b <bufcnt>': 1 is not in 2..=65535"),
+            ("-o -8 0 1 eth0 /d", "unexpected argument '-8'"),
+            ("-o 0x 0 1 eth0 /d", "'0x' for '-o <offset>'"),
+            ("-l 0 0 1 eth0 /d", "'0' for '-l <length>': give a number from 1"),
+            ("-o 010 0 1 eth0 /d", "'010' for '-o <offset>': write it without the leading zero"),
+            ("-m 5254 0 1 eth0 /d", "'5254' for '-m <mac>': write 12 hex digits"),
+            ("-m 52:54:00:00:00:01, 0 1 eth0 /d", "'-m <mac>'"),
+            ("65536 1 eth0 /d", "'65536' for '<shelf>'"),
+            ("0 256 eth0 /d", "'256' for '<slot>'"),
         ] {
             let message = parse(line).unwrap_err().to_string();
+            assert!(message.contains(part), "{line}: {message}");
+        }
+        for (line, part) in
+            [("4095 1 eth0 /d", "Linux initiators ignore it"), ("0 255 eth0 /d", "every slot")]
+        {
+            let message = parse(line).unwrap().serve().unwrap_err().to_string();
             assert!(message.contains(part), "{line}: {message}");
         }
     }

@@ -28,51 +28,19 @@ const BOUNDS: [(u64, &str); 21] = [
     (10_000_000_000, "10.0"),
 ];
 
-/// A histogram of nanoseconds in the form in which it is exported.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Buckets {
-    /// Observations in each step alone, not cumulative; the last step holds all beyond
-    /// the last bound.
-    steps: [u64; BOUNDS.len() + 1],
-    sum_ns: u128,
+/// Bounds with their cumulative counts; the last is the total. If a bound falls within a
+/// cell, the cell counts as above it. So no request appears faster than it was, and none
+/// appears slower by more than the precision of the histogram.
+pub fn cumulative(times: &Distribution) -> impl Iterator<Item = (&'static str, u64)> {
+    let up_to = |bound: u64| times.0.iter().filter(|(highest, _)| *highest <= bound).map(|(_, n)| n).sum();
+    BOUNDS.iter().map(move |(bound, text)| (*text, up_to(*bound))).chain([("+Inf", times.count())])
 }
 
-impl Buckets {
-    /// Converts a histogram. If a bound falls within a cell, the cell counts as above it.
-    /// So no request appears faster than it was, and none appears slower by more than the
-    /// precision of the histogram.
-    ///
-    /// The sum uses the middle of each cell. It never falls, because counts only grow.
-    pub fn new(times: &Distribution) -> Self {
-        let mut buckets = Self::default();
-        for (highest, count) in &times.0 {
-            let step = BOUNDS.iter().position(|(bound, _)| highest <= bound).unwrap_or(BOUNDS.len());
-            if let Some(n) = buckets.steps.get_mut(step) {
-                *n += count;
-            }
-            buckets.sum_ns += u128::from(middle_of(*highest)) * u128::from(*count);
-        }
-        buckets
-    }
-
-    /// Bounds with their cumulative counts; the last is the total.
-    pub fn buckets(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let bounds = BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
-        bounds.zip(self.steps.iter().scan(0, |sum, n| {
-            *sum += n;
-            Some(*sum)
-        }))
-    }
-
-    /// The number of observations.
-    pub fn count(&self) -> u64 {
-        self.steps.iter().sum()
-    }
-
-    /// The sum of the observations.
-    pub fn sum_seconds(&self) -> f64 {
-        self.sum_ns as f64 / 1e9
-    }
+/// The sum of the observations, each in the middle of its cell. It never falls, because
+/// counts only grow.
+pub fn sum_seconds(times: &Distribution) -> f64 {
+    let cells = times.0.iter().map(|(highest, n)| u128::from(middle_of(*highest)) * u128::from(*n));
+    cells.sum::<u128>() as f64 / 1e9
 }
 
 #[cfg(test)]
@@ -80,16 +48,16 @@ mod tests {
     use super::*;
     use crate::observe::{Latency, Operation};
 
-    fn buckets(values: &[u64]) -> Buckets {
+    fn times(values: &[u64]) -> Distribution {
         let mut latency = Latency::new();
         for ns in values {
             latency.record(Operation::Read, *ns);
         }
-        Buckets::new(&latency.of(Operation::Read))
+        latency.of(Operation::Read)
     }
 
-    fn at_most(buckets: &Buckets, bound: &str) -> u64 {
-        buckets.buckets().find(|(le, _)| *le == bound).unwrap().1
+    fn at_most(times: &Distribution, bound: &str) -> u64 {
+        cumulative(times).find(|(le, _)| *le == bound).unwrap().1
     }
 
     #[test]
@@ -103,22 +71,22 @@ mod tests {
 
     #[test]
     fn counts_are_cumulative_and_complete() {
-        let buckets = buckets(&[300, 1_500, 3_000, 3_100, 40_000, 9_000_000_000, 60_000_000_000]);
-        let counts: Vec<u64> = buckets.buckets().map(|(_, n)| n).collect();
+        let times = times(&[300, 1_500, 3_000, 3_100, 40_000, 9_000_000_000, 60_000_000_000]);
+        let counts: Vec<u64> = cumulative(&times).map(|(_, n)| n).collect();
         assert!(counts.is_sorted(), "{counts:?}");
-        assert_eq!((at_most(&buckets, "2e-06"), at_most(&buckets, "5e-06")), (2, 4));
-        assert_eq!((at_most(&buckets, "2e-05"), at_most(&buckets, "5e-05")), (4, 5));
-        assert_eq!((at_most(&buckets, "10.0"), at_most(&buckets, "+Inf")), (6, 7));
-        assert_eq!(buckets.count(), 7);
+        assert_eq!((at_most(&times, "2e-06"), at_most(&times, "5e-06")), (2, 4));
+        assert_eq!((at_most(&times, "2e-05"), at_most(&times, "5e-05")), (4, 5));
+        assert_eq!((at_most(&times, "10.0"), at_most(&times, "+Inf")), (6, 7));
+        assert_eq!(times.count(), 7);
         let sum = 69.000_048_9;
-        assert!((buckets.sum_seconds() / sum - 1.0).abs() < 0.01, "{}", buckets.sum_seconds());
+        assert!((sum_seconds(&times) / sum - 1.0).abs() < 0.01, "{}", sum_seconds(&times));
     }
 
     #[test]
     fn nothing_is_told_as_faster_than_it_was() {
         for ns in (1_u64..2_000).map(|n| n * 9_973).chain(BOUNDS.iter().map(|(ns, _)| ns + 1)) {
-            let buckets = buckets(&[ns]);
-            for ((bound, _), (_, count)) in BOUNDS.iter().zip(buckets.buckets()) {
+            let times = times(&[ns]);
+            for ((bound, _), (_, count)) in BOUNDS.iter().zip(cumulative(&times)) {
                 assert!(count == 0 || ns <= *bound, "{ns} is counted as at most {bound}");
                 // At most 1 % slower.
                 assert!(count == 1 || ns + ns / 100 + 256 > *bound, "{ns} is not counted as at most {bound}");
@@ -128,8 +96,8 @@ mod tests {
 
     #[test]
     fn an_empty_histogram_is_all_zero() {
-        let buckets = buckets(&[]);
-        assert!(buckets.buckets().all(|(_, n)| n == 0));
-        assert!(buckets.count() == 0 && buckets.sum_seconds() == 0.0);
+        let times = times(&[]);
+        assert!(cumulative(&times).all(|(_, n)| n == 0));
+        assert!(times.count() == 0 && sum_seconds(&times) == 0.0);
     }
 }

@@ -1,25 +1,22 @@
 //! The snapshot as OpenMetrics text, over HTTP.
 //!
 //! ```text
-//! Prometheus ─► routes.rs ─ Request::Snapshot ─► control thread
+//! Prometheus ─► listener.rs ─ Request::Snapshot ─► control thread
 //!        text ◄─ text.rs, buckets.rs ◄─ Snapshot
 //! ```
 
 mod buckets;
 mod listener;
-mod routes;
 mod text;
 
 use std::time::Duration;
 
 pub use crate::observe::family::{ALL as FAMILIES, Family, Kind};
-pub use listener::{BindError, Listener};
-pub use routes::router;
+pub use listener::{bind, start};
 pub use text::Format;
 
 use super::snapshot::{ByOperation, Counters, Export, Interface, Lane, Snapshot, Times, Worker};
-use crate::observe::{Metric, Operation, family};
-use buckets::Buckets;
+use crate::observe::{Distribution, Metric, Operation, Outcome, family};
 use text::{Exposition, Labels};
 
 /// Exported even when empty, because a rate needs a sample from before the first request.
@@ -29,21 +26,20 @@ const ALWAYS: [Operation; 3] = [Operation::Read, Operation::Write, Operation::Fl
 /// Renders all metrics in this format.
 pub fn render(snapshot: &Snapshot, format: Format) -> String {
     let mut to = Exposition::new(format);
-    let process = Labels::default();
-    to.value(&family::BUILD, process, &[&snapshot.version], 1);
-    to.value(&family::UPTIME, process, &[], Duration::from_nanos(snapshot.uptime_ns).as_secs_f64());
+    to.value(&family::BUILD, &[], &[&snapshot.version], 1);
+    to.value(&family::UPTIME, &[], &[], Duration::from_nanos(snapshot.uptime_ns).as_secs_f64());
     snapshot.interfaces.iter().for_each(|one| interface(&mut to, one));
     snapshot.lanes.iter().for_each(|one| lane(&mut to, one));
     snapshot.workers.iter().for_each(|one| worker(&mut to, one));
     snapshot.exports.iter().for_each(|one| export(&mut to, one));
     for refused in &snapshot.refused {
-        to.value(&family::REFUSED, Labels { export: &refused.address, ..process }, &[], 1);
+        to.value(&family::REFUSED, &[("export", &refused.address)], &[], 1);
     }
     to.finish()
 }
 
 fn interface(to: &mut Exposition, one: &Interface) {
-    let of = Labels { interface: &one.name, ..Labels::default() };
+    let of: Labels<'_> = &[("interface", &one.name)];
     to.value(&family::INTERFACE, of, &[&one.mac, &one.driver, &one.mode], 1);
     to.value(&family::INTERFACE_UP, of, &[], u8::from(one.is_live()));
     to.value(&family::INTERFACE_MTU, of, &[], one.mtu);
@@ -52,7 +48,7 @@ fn interface(to: &mut Exposition, one: &Interface) {
 
 fn lane(to: &mut Exposition, one: &Lane) {
     let (worker, lane) = (one.worker.to_string(), one.id.to_string());
-    let of = Labels { interface: &one.interface, worker: &worker, lane: &lane, ..Labels::default() };
+    let of: Labels<'_> = &[("interface", &one.interface), ("worker", &worker), ("lane", &lane)];
     to.value(&family::CHUNKS, of, &[], one.chunks);
     to.value(&family::CHUNKS_FREE, of, &[], one.free);
     counters(to, of, &one.counters);
@@ -60,7 +56,7 @@ fn lane(to: &mut Exposition, one: &Lane) {
 
 fn worker(to: &mut Exposition, one: &Worker) {
     let worker = one.worker.to_string();
-    let of = Labels { worker: &worker, ..Labels::default() };
+    let of: Labels<'_> = &[("worker", &worker)];
     to.value(&family::BUSY, of, &[], Duration::from_nanos(one.busy_ns).as_secs_f64());
     to.value(&family::IDLE, of, &[], Duration::from_nanos(one.idle_ns).as_secs_f64());
     counters(to, of, &one.drops);
@@ -68,11 +64,11 @@ fn worker(to: &mut Exposition, one: &Worker) {
 }
 
 fn export(to: &mut Exposition, one: &Export) {
-    let of = Labels { export: &one.address, ..Labels::default() };
+    let of: Labels<'_> = &[("export", &one.address)];
     let path = one.path.as_deref().unwrap_or_default();
     let read_only = if one.read_only { "true" } else { "false" };
     let (worker, info) = (one.worker.to_string(), [path, &one.way, &one.durability, read_only]);
-    to.value(&family::EXPORT, Labels { worker: &worker, ..of }, &info, 1);
+    to.value(&family::EXPORT, &[("export", &one.address), ("worker", &worker)], &info, 1);
     for (family, value) in [
         (&family::SIZE, one.size_bytes),
         (&family::READ_ONLY, one.read_only.into()),
@@ -87,8 +83,8 @@ fn export(to: &mut Exposition, one: &Export) {
     }
     counters(to, of, &Counters(one.counters.rows()));
     for operation in Operation::ALL.map(Operation::name) {
-        let ended = one.requests.get(operation).copied().unwrap_or_default();
-        for (outcome, n) in ended.by_outcome() {
+        for outcome in Outcome::ALL.map(Outcome::name) {
+            let n = one.requests.get(operation).and_then(|ended| ended.get(outcome)).unwrap_or(&0);
             to.value(&family::REQUESTS, of, &[operation, outcome], n);
         }
     }
@@ -99,10 +95,10 @@ fn export(to: &mut Exposition, one: &Export) {
 
 fn times(to: &mut Exposition, of: Labels<'_>, family: &Family, times: &ByOperation<Times>) {
     for operation in Operation::ALL {
-        let times = times.get(operation.name());
-        if times.is_some() || ALWAYS.contains(&operation) {
-            let buckets = times.map_or_else(Buckets::default, |times| Buckets::new(&times.all));
-            to.histogram(family, of, &[operation.name()], &buckets);
+        let none = ALWAYS.contains(&operation).then(Distribution::default);
+        let times = times.get(operation.name()).map(|times| &times.all);
+        if let Some(times) = times.or(none.as_ref()) {
+            to.histogram(family, of, &[operation.name()], times);
         }
     }
 }

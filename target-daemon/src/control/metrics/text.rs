@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::fmt::{Display, Write as _};
 
-use super::buckets::Buckets;
+use super::buckets::{cumulative, sum_seconds};
 use super::{FAMILIES, Family, Kind};
+use crate::observe::Distribution;
 
 /// A text format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,18 +26,12 @@ impl Format {
     }
 }
 
-/// Whose samples these are. Labels with an empty value are left out, which means the same.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Labels<'a> {
-    /// The name of the interface.
-    pub interface: &'a str,
-    /// The number of the worker.
-    pub worker: &'a str,
-    /// The index of the lane.
-    pub lane: &'a str,
-    /// The address of the export.
-    pub export: &'a str,
-}
+/// Whose samples these are: names and values of [`OWNERS`]. Labels with an empty value are
+/// left out, which means the same.
+pub type Labels<'a> = &'a [(&'static str, &'a str)];
+
+/// The labels that say whose a sample is.
+const OWNERS: [&str; 4] = ["interface", "worker", "lane", "export"];
 
 /// A document under construction.
 #[derive(Debug)]
@@ -53,20 +48,20 @@ impl Exposition {
     }
 
     /// Writes a value. `labels` are the values of those labels of the family that are not
-    /// in [`Labels`].
+    /// in [`OWNERS`].
     pub fn value(&mut self, family: &Family, of: Labels<'_>, labels: &[&str], value: impl Display) {
         self.sample(family, &family.queried(), of, labels, None, value);
     }
 
     /// Writes a histogram.
-    pub fn histogram(&mut self, family: &Family, of: Labels<'_>, labels: &[&str], buckets: &Buckets) {
+    pub fn histogram(&mut self, family: &Family, of: Labels<'_>, labels: &[&str], times: &Distribution) {
         let name = family.name;
         let bucket = format!("{name}_bucket");
-        for (le, count) in buckets.buckets() {
+        for (le, count) in cumulative(times) {
             self.sample(family, &bucket, of, labels, Some(le), count);
         }
-        self.sample(family, &format!("{name}_sum"), of, labels, None, buckets.sum_seconds());
-        self.sample(family, &format!("{name}_count"), of, labels, None, buckets.count());
+        self.sample(family, &format!("{name}_sum"), of, labels, None, sum_seconds(times));
+        self.sample(family, &format!("{name}_count"), of, labels, None, times.count());
     }
 
     fn sample(
@@ -82,13 +77,11 @@ impl Exposition {
         text.push_str(name);
         let mut others = labels.iter().copied();
         let all = family.labels.iter().map(|label| {
-            let value = match *label {
-                "interface" => of.interface,
-                "worker" => of.worker,
-                "lane" => of.lane,
-                "export" => of.export,
-                _ => others.next().unwrap_or_default(),
+            let value = match OWNERS.contains(label) {
+                true => of.iter().find(|(name, _)| name == label).map(|(_, value)| *value),
+                false => others.next(),
             };
+            let value = value.unwrap_or_default();
             (*label, value)
         });
         let mut before = '{';
@@ -164,7 +157,7 @@ mod tests {
 
     #[test]
     fn label_values_are_escaped() {
-        let of = Labels { export: "0.1", worker: "0", ..Labels::default() };
+        let of: Labels<'_> = &[("export", "0.1"), ("worker", "0")];
         let text = written(Format::OpenMetrics, &EXPORT, of, &["/srv/\"a\"\\b\nc\u{e9}"]);
         let sample = r#"xblade_export_info{export="0.1",path="/srv/\"a\"\\b\ncé",worker="0"} 1500"#;
         assert!(text.lines().any(|line| line == sample), "{text}");
@@ -172,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_formats_differ_in_names_units_and_end() {
-        let eth1 = Labels { interface: "eth1", ..Labels::default() };
+        let eth1: Labels<'_> = &[("interface", "eth1")];
         let text = written(Format::OpenMetrics, &INTERFACE_MTU, eth1, &[]);
         let mtu =
             "# UNIT xblade_interface_mtu_bytes bytes\nxblade_interface_mtu_bytes{interface=\"eth1\"} 1500\n";
@@ -180,7 +173,7 @@ mod tests {
         let text = written(Format::Prometheus, &INTERFACE_MTU, eth1, &[]);
         assert!(!text.contains("# UNIT") && !text.contains("# EOF"), "{text}");
         let (old, new) = (Format::Prometheus, Format::OpenMetrics);
-        let export = Labels { export: "0.1", ..Labels::default() };
+        let export: Labels<'_> = &[("export", "0.1")];
         for (format, family, head) in [
             (new, &REQUESTS, "# TYPE xblade_export_requests counter\n"),
             (old, &REQUESTS, "# TYPE xblade_export_requests_total counter\n"),

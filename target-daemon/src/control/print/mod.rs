@@ -5,7 +5,7 @@ mod status;
 mod table;
 mod trace;
 
-pub use stats::{report, stats};
+pub use stats::stats;
 pub use status::status;
 pub use trace::{HEADING as TRACE_HEADING, line as trace_line};
 
@@ -40,7 +40,7 @@ fn listed(
 ) -> String {
     let mut table = Table::new(["EXPORT", heading]);
     for export in exports.exports.iter().filter(|export| !list(export).is_empty()) {
-        table.row([export.address.clone(), list(export).join(", ")]);
+        table.row([&export.address, &list(export).join(", ")]);
     }
     if table.is_empty() { none.to_owned() } else { table.to_string() }
 }
@@ -95,8 +95,8 @@ mod tests {
 
     #[test]
     fn nothing_reaches_a_terminal_that_it_would_act_on() {
-        let line = ChangeReport { lines: vec!["0.1 added: /srv/\u{1b}[2Jx".to_owned()] };
+        let line = ChangeReport::of("0.1 added: /srv/\u{1b}[2Jx".to_owned());
         assert_eq!(changed(&line), "0.1 added: /srv/\u{fffd}[2Jx");
-        assert_eq!(changed(&ChangeReport { lines: Vec::new() }), "nothing had to change");
+        assert_eq!(changed(&ChangeReport::default()), "nothing had to change");
     }
 }

@@ -14,15 +14,7 @@ pub fn status(status: &Snapshot) -> String {
 fn interfaces(status: &Snapshot) -> String {
     let mut table = Table::new(["INTERFACE", "LINK", "MAC", ">MTU", ">QUEUES", "DRIVER", "XDP"]);
     for one in &status.interfaces {
-        table.row([
-            one.name.clone(),
-            link(one).to_owned(),
-            one.mac.clone(),
-            one.mtu.to_string(),
-            one.queues.to_string(),
-            one.driver.clone(),
-            one.mode.clone(),
-        ]);
+        table.row([&one.name, &link(one), &one.mac, &one.mtu, &one.queues, &one.driver, &one.mode]);
     }
     table.to_string()
 }
@@ -39,7 +31,7 @@ fn link(interface: &Interface) -> &'static str {
 fn workers(status: &Snapshot) -> String {
     let mut table = Table::new([">WORKER", ">LANES", "EXPORTS"]);
     for one in &status.workers {
-        table.row([one.worker.to_string(), one.lanes.len().to_string(), one.exports.join(" ")]);
+        table.row([&one.worker, &one.lanes.len(), &one.exports.join(" ")]);
     }
     table.to_string()
 }
@@ -50,21 +42,12 @@ fn exports(status: &Snapshot) -> String {
     }
     let mut table = Table::new(["EXPORT", "STATE", ">SIZE", "WRITES", ">IN FLIGHT", "PATH", "REACHED"]);
     for one in &status.exports {
-        table.row([
-            one.address.clone(),
-            state(one).to_owned(),
-            size(one.size_bytes),
-            if one.read_only { "refused".to_owned() } else { one.durability.clone() },
-            one.in_flight.to_string(),
-            one.path.clone().unwrap_or_else(|| "-".to_owned()),
-            one.way.clone(),
-        ]);
+        let (size, path) = (size(one.size_bytes), one.path.as_deref().unwrap_or("-"));
+        let writes = if one.read_only { "refused" } else { &one.durability };
+        table.row([&one.address, &state(one), &size, &writes, &one.in_flight, &path, &one.way]);
     }
     for Refused { address, path, .. } in &status.refused {
-        let nothing = || "-".to_owned();
-        let path = path.clone().unwrap_or_else(nothing);
-        let state = "not served".to_owned();
-        table.row([address.clone(), state, nothing(), nothing(), nothing(), path, nothing()]);
+        table.row([address, &"not served", &"-", &"-", &"-", &path.as_deref().unwrap_or("-"), &"-"]);
     }
     let reasons =
         status.refused.iter().map(|refused| format!("\nnot served: {}\n", printable(&refused.reason)));

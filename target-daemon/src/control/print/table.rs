@@ -16,8 +16,8 @@ impl<const N: usize> Table<N> {
     }
 
     /// Appends a row.
-    pub fn row(&mut self, cells: [String; N]) {
-        self.rows.push(cells.map(|cell| super::printable(&cell)));
+    pub fn row(&mut self, cells: [&dyn fmt::Display; N]) {
+        self.rows.push(cells.map(|cell| super::printable(&cell.to_string())));
     }
 
     /// Whether it has no rows.
@@ -63,8 +63,8 @@ mod tests {
     #[test]
     fn columns_stand_below_each_other() {
         let mut table = Table::new(["NAME", ">N", "PATH"]);
-        table.row(["a".into(), "1000".into(), "/ä".into()]);
-        table.row(["longer".into(), "7".into(), String::new()]);
+        table.row([&"a", &1000, &"/ä"]);
+        table.row([&"longer", &"7", &""]);
         assert_eq!(table.to_string(), "NAME       N  PATH\na       1000  /ä\nlonger     7\n");
     }
 }

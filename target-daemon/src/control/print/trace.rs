@@ -12,29 +12,26 @@ pub const HEADING: &str = "TIME              INTERFACE  LANE  HOST              
 pub fn line(line: &Line) -> String {
     let event = match line {
         Line::Told(event) => event,
-        Line::Missed(missed) => {
+        Line::Missed { missed } => {
             return format!(
-                "{} more were not told, for they came faster than they are read: give a greater --every",
-                missed.missed
+                "{missed} more were not told, for they came faster than they are read: give a greater --every"
             );
         }
     };
-    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-    let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-    let time = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), micros);
+    let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let line = format!(
         "{:<16}  {:<9}  {:>4}  {:<17}  {:<6}  {:<8}  {:>10}  {:>7}  {:<8}  {:>10}  {:>8}  {}",
         time_of_day(&event.time),
         event.interface,
         event.lane,
-        text(&event.host),
-        text(&event.address),
-        text(&event.command),
-        number(event.lba),
-        number(event.sectors.map(u64::from)),
-        event.tag.map_or_else(|| "-".to_owned(), |tag| format!("{tag:08x}")),
-        time(event.service_ns),
-        time(event.store_ns),
+        or_none(event.host.clone()),
+        or_none(event.address.clone()),
+        or_none(event.command.clone()),
+        or_none(event.lba.map(|lba| lba.to_string())),
+        or_none(event.sectors.map(|sectors| sectors.to_string())),
+        or_none(event.tag.map(|tag| format!("{tag:08x}"))),
+        or_none(event.service_ns.map(micros)),
+        or_none(event.store_ns.map(micros)),
         outcome(event),
     );
     printable(&line)

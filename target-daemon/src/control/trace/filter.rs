@@ -29,9 +29,22 @@ impl TraceFilter {
         for part in query.split('&').filter(|part| !part.is_empty()) {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
             match key {
-                "every" => every = Some(number(value)?),
-                "dropped" => dropped = Some(yes_or_no(value)?),
-                "export" => export = Some(address(value)?),
+                "every" => {
+                    every = Some(value.parse().map_err(|_| {
+                        format!(
+                            "every={value}: is not a number up to {}: give every=1 for every request",
+                            u32::MAX
+                        )
+                    })?);
+                }
+                "dropped" => {
+                    dropped = Some(
+                        value
+                            .parse()
+                            .map_err(|_| format!("dropped={value}: give dropped=true or dropped=false"))?,
+                    );
+                }
+                "export" => export = Some(value.parse().map_err(|error| format!("export={value}: {error}"))?),
                 _ => return Err(format!("{key:?} is not known here: give every, dropped or export")),
             }
         }
@@ -46,20 +59,6 @@ impl TraceFilter {
         }
         Ok(Self { every, dropped, export })
     }
-}
-
-fn number(value: &str) -> Result<u32, String> {
-    value.parse().map_err(|_| {
-        format!("every={value}: is not a number up to {}: give every=1 for every request", u32::MAX)
-    })
-}
-
-fn yes_or_no(value: &str) -> Result<bool, String> {
-    value.parse().map_err(|_| format!("dropped={value}: give dropped=true or dropped=false"))
-}
-
-fn address(value: &str) -> Result<Address, String> {
-    value.parse().map_err(|error| format!("export={value}: {error}"))
 }
 
 #[cfg(test)]

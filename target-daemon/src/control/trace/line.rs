@@ -1,14 +1,12 @@
 //! The lines of a trace, and how they are made from worker events.
 
-use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::observe::Operation;
 use crate::wire::aoe::{self, Address, Header};
-use crate::wire::{Body, DropReason, Request, Response, ata};
+use crate::wire::{Body, Request, Response, ata};
 use crate::worker::{TraceOutcome, Traced};
 
 /// One line of a trace.
@@ -16,16 +14,12 @@ use crate::worker::{TraceOutcome, Traced};
 #[serde(untagged)]
 pub enum Line {
     /// Events were lost.
-    Missed(Missed),
+    Missed {
+        /// Requests and frames lost since the last such line.
+        missed: u64,
+    },
     /// An event.
     Told(Box<TraceEvent>),
-}
-
-/// The number of lost events.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Missed {
-    /// Requests and frames lost since the last such line.
-    pub missed: u64,
 }
 
 /// A request, or a dropped frame. Unknown fields are left out.
@@ -81,98 +75,95 @@ pub struct TraceEvent {
 
 /// The line for an event, unless it is for another export than `only`.
 pub fn line_of(traced: &Traced, interfaces: &[String], only: Option<Address>) -> Option<TraceEvent> {
+    // Those of the answer; without one, those of the request, or as received.
     let bytes = traced.bytes.get(..traced.captured.into()).unwrap_or_default();
+    let response = Response::parse(bytes).ok();
+    let header = response.as_ref().map(|response| response.header).or_else(|| Header::parse(bytes).ok());
+    if !only.is_none_or(|only| header.is_some_and(|header| header.is_for(only))) {
+        return None;
+    }
     let mut event = TraceEvent {
         time: time(traced.at),
         interface: interfaces.get(usize::from(traced.lane)).cloned().unwrap_or_default(),
         lane: traced.lane,
         ..TraceEvent::default()
     };
-    let header = match traced.what {
+    if let Some(header) = &header {
+        event.addressed(header);
+    }
+    match traced.what {
         TraceOutcome::Request { operation, asked, outcome, service_ns, store_ns } => {
             event.outcome = Some(outcome.name().to_owned());
             (event.service_ns, event.store_ns) = (Some(service_ns), Some(store_ns).filter(|ns| *ns > 0));
-            event.dealt_with(bytes, operation, asked)
+            if let Some(response) = &response {
+                event.host = Some(response.header.ether.dst.to_string());
+                event.code = code(response);
+            }
+            match asked {
+                Some(ata) => event.asks(&ata),
+                None if header.is_some_and(|header| header.command == aoe::Command::Ata) => {
+                    event.command = Some(operation.name().to_owned());
+                }
+                None => {}
+            }
         }
         TraceOutcome::Dropped(reason) => {
             event.dropped = Some(reason.name().replace('_', "-"));
             (event.length, event.bytes) = (Some(traced.len), Some(hex(bytes)));
-            event.not_answered(bytes, traced.len)
+            let request = header.and_then(|header| Request::parse(&header, bytes, traced.len as usize).ok());
+            if let Some(Request { body: Body::Ata { ata, .. }, .. }) = request {
+                event.asks(&ata);
+            }
         }
-    };
-    let is_for = |only: Address| header.is_some_and(|header| header.is_for(only));
-    only.is_none_or(is_for).then_some(event)
+    }
+    Some(event)
 }
 
 impl TraceEvent {
-    /// Fills in a request that was handled. `bytes` are those of the answer, or those of
-    /// the request if it got none.
-    fn dealt_with(
-        &mut self,
-        bytes: &[u8],
-        operation: Operation,
-        asked: Option<ata::Request>,
-    ) -> Option<Header> {
-        let response = Response::parse(bytes).ok();
-        let header = match &response {
-            Some(response) => response.header,
-            None => Header::parse(bytes).ok()?,
-        };
-        let host = if response.is_some() { header.ether.dst } else { header.ether.src };
-        self.host = Some(host.to_string());
-        self.addressed(&header);
-        match asked {
-            Some(ata) => self.asks(&ata),
-            None if header.command == aoe::Command::Ata => self.command = Some(operation.name().to_owned()),
-            None => {}
-        }
-        self.code = response.as_ref().and_then(code);
-        Some(header)
-    }
-
-    /// Fills in a dropped frame. `bytes` are as received, and may be anything.
-    fn not_answered(&mut self, bytes: &[u8], len: u32) -> Option<Header> {
-        let parsed = match Header::parse(bytes) {
-            Err(DropReason::Response) => Response::parse(bytes).map(|response| response.header),
-            parsed => parsed,
-        };
-        let header = parsed.ok()?;
-        self.host = Some(header.ether.src.to_string());
-        self.addressed(&header);
-        if let Ok(Request { body: Body::Ata { ata, .. }, .. }) = Request::parse(&header, bytes, len as usize)
-        {
-            self.asks(&ata);
-        }
-        Some(header)
-    }
-
     fn addressed(&mut self, header: &Header) {
+        self.host = Some(header.ether.src.to_string());
         self.address = Some(Address { shelf: header.shelf, slot: header.slot }.to_string());
         self.tag = Some(header.tag);
-        self.command = match header.command {
-            aoe::Command::Ata => Some("ata".to_owned()),
-            aoe::Command::Query => Some("query".to_owned()),
-            aoe::Command::Mask => Some("mask".to_owned()),
-            aoe::Command::Reserve => Some("reserve".to_owned()),
-            aoe::Command::Unknown(code) => Some(format!("aoe-{code}")),
-        };
+        self.command = Some(match header.command {
+            aoe::Command::Ata => "ata".to_owned(),
+            aoe::Command::Query => "query".to_owned(),
+            aoe::Command::Mask => "mask".to_owned(),
+            aoe::Command::Reserve => "reserve".to_owned(),
+            aoe::Command::Unknown(code) => format!("aoe-{code}"),
+        });
     }
 
     fn asks(&mut self, ata: &ata::Request) {
-        self.command = Some(match ata.command {
-            ata::Command::DataSetManagement => "trim".to_owned(),
-            ata::Command::FlushCache | ata::Command::FlushCacheExt => "flush".to_owned(),
-            ata::Command::Identify => "identify".to_owned(),
-            ata::Command::CheckPowerMode => "check-power-mode".to_owned(),
-            ata::Command::SetFeatures => "set-features".to_owned(),
-            ata::Command::Unknown(opcode) => format!("ata-{opcode:#04x}"),
-            command if command.direction() == ata::Direction::Read => "read".to_owned(),
-            _ => "write".to_owned(),
-        });
-        let moves = !matches!(ata.command.direction(), ata::Direction::None);
-        if moves && ata.command != ata::Command::DataSetManagement {
+        use ata::Command::{
+            CheckPowerMode, DataSetManagement, FlushCache, FlushCacheExt, Identify, SetFeatures, Unknown,
+        };
+        let moves = match ata.command.direction() {
+            _ if ata.command == DataSetManagement => None,
+            ata::Direction::None => None,
+            ata::Direction::Read => Some("read"),
+            ata::Direction::Write => Some("write"),
+        };
+        if moves.is_some() {
             (self.lba, self.sectors) = (Some(ata.lba()), Some(ata.count));
         }
+        let name = match ata.command {
+            DataSetManagement => "trim",
+            FlushCache | FlushCacheExt => "flush",
+            Identify => "identify",
+            CheckPowerMode => "check-power-mode",
+            SetFeatures => "set-features",
+            Unknown(opcode) => return self.command = Some(format!("ata-{opcode:#04x}")),
+            _ => moves.unwrap_or("write"),
+        };
+        self.command = Some(name.to_owned());
+    }
+
+    /// The time, the length and the captured bytes of a dropped frame.
+    pub fn frame(&self) -> Option<(Timestamp, u32, Vec<u8>)> {
+        let (Some(text), Some(len)) = (&self.bytes, self.length) else { return None };
+        let pair = |at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let bytes = (0..text.len()).step_by(2).map(pair).collect::<Option<Vec<u8>>>()?;
+        Some((self.time.parse().ok()?, len, bytes))
     }
 }
 
@@ -192,21 +183,7 @@ fn time(at: SystemTime) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-impl TraceEvent {
-    /// The time, the length and the captured bytes of a dropped frame.
-    pub fn frame(&self) -> Option<(Timestamp, u32, Vec<u8>)> {
-        let (Some(text), Some(len)) = (&self.bytes, self.length) else { return None };
-        let pair = |at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        let bytes = (0..text.len()).step_by(2).map(pair).collect::<Option<Vec<u8>>>()?;
-        Some((self.time.parse().ok()?, len, bytes))
-    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -14,51 +14,32 @@ use crate::worker::CAPTURE_MAX;
 
 /// Nanosecond format; the byte order is that of the writer.
 const MAGIC: u32 = 0xa1b2_3c4d;
-const VERSION: [u16; 2] = [2, 4];
+/// Major and minor, in this order.
+const VERSION: u32 = 4 << 16 | 2;
 /// Ethernet.
 const LINK_TYPE: u32 = 1;
 
-/// Writes frames. Each is written completely and at once, so that the file is valid
-/// whenever the process stops.
-pub struct Pcap<W> {
-    to: W,
+/// Writes the header of a file.
+pub fn begin(to: &mut impl Write) -> io::Result<()> {
+    // Time zone and precision: always 0.
+    write(to, &[MAGIC, VERSION, 0, 0, CAPTURE_MAX as u32, LINK_TYPE], &[])
 }
 
-impl<W: Write> Pcap<W> {
-    /// Writes the header of a file.
-    ///
-    /// # Errors
-    ///
-    /// I/O errors.
-    pub fn new(mut to: W) -> io::Result<Self> {
-        let [major, minor] = VERSION.map(u16::to_le_bytes);
-        let mut header = Vec::from(MAGIC.to_le_bytes());
-        header.extend(major.into_iter().chain(minor));
-        // Time zone and precision: always 0.
-        header.extend([0; 8]);
-        header.extend((CAPTURE_MAX as u32).to_le_bytes());
-        header.extend(LINK_TYPE.to_le_bytes());
-        to.write_all(&header)?;
-        to.flush()?;
-        Ok(Self { to })
-    }
+/// Appends a frame: the captured `bytes` of a frame of `len` bytes.
+pub fn put(to: &mut impl Write, at: Timestamp, len: u32, bytes: &[u8]) -> io::Result<()> {
+    let bytes = bytes.get(..CAPTURE_MAX).unwrap_or(bytes);
+    let captured = bytes.len() as u32;
+    // Seconds wrap around in 2106.
+    let (seconds, nanoseconds) = (at.as_second() as u32, at.subsec_nanosecond().unsigned_abs());
+    write(to, &[seconds, nanoseconds, captured, len.max(captured)], bytes)
+}
 
-    /// Appends a frame: the captured `bytes` of a frame of `len` bytes.
-    ///
-    /// # Errors
-    ///
-    /// I/O errors.
-    pub fn put(&mut self, at: Timestamp, len: u32, bytes: &[u8]) -> io::Result<()> {
-        let bytes = bytes.get(..CAPTURE_MAX).unwrap_or(bytes);
-        let captured = bytes.len() as u32;
-        // Seconds wrap around in 2106.
-        let (seconds, nanoseconds) = (at.as_second() as u32, at.subsec_nanosecond().unsigned_abs());
-        let head = [seconds, nanoseconds, captured, len.max(captured)];
-        let mut record: Vec<u8> = head.into_iter().flat_map(u32::to_le_bytes).collect();
-        record.extend(bytes);
-        self.to.write_all(&record)?;
-        self.to.flush()
-    }
+/// Writes completely and at once, so that the file is valid whenever the process stops.
+fn write(to: &mut impl Write, words: &[u32], bytes: &[u8]) -> io::Result<()> {
+    let mut all: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    all.extend(bytes);
+    to.write_all(&all)?;
+    to.flush()
 }
 
 #[cfg(test)]
@@ -68,9 +49,9 @@ mod tests {
     #[test]
     fn the_layout_is_the_published_one() {
         let mut file = Vec::new();
-        let mut pcap = Pcap::new(&mut file).unwrap();
-        pcap.put("2026-01-02T03:04:05.000000678Z".parse().unwrap(), 60, &[0xab; 60]).unwrap();
-        pcap.put("2026-01-02T03:04:06Z".parse().unwrap(), 8226, &[0xcd; 300]).unwrap();
+        begin(&mut file).unwrap();
+        put(&mut file, "2026-01-02T03:04:05.000000678Z".parse().unwrap(), 60, &[0xab; 60]).unwrap();
+        put(&mut file, "2026-01-02T03:04:06Z".parse().unwrap(), 8226, &[0xcd; 300]).unwrap();
         let words = |at: usize, n: usize| -> Vec<u32> {
             file[at..at + 4 * n].chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect()
         };

@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use hyper::body::{Body, Bytes, Frame};
-use serde::Serialize;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::filter::TraceFilter;
-use super::line::{Missed, line_of};
+use super::line::{Line, line_of};
 use super::one_trace::Taken;
 use crate::control::caller::Deadline;
 use crate::control::{Request, RequestSender};
@@ -41,7 +40,7 @@ pub struct Stream {
     missed_told: u64,
     filter: TraceFilter,
     /// Indexed by lane.
-    interfaces: Vec<String>,
+    pub interfaces: Vec<String>,
     deadline: Deadline,
     look: Interval,
     _place: Taken,
@@ -60,17 +59,10 @@ impl Stream {
         let tracer = Tracer { every: filter.every, dropped: filter.dropped, to, missed: Arc::clone(&missed) };
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let interfaces = Vec::new();
+        let (missed_told, interfaces) = (0, Vec::new());
         let stream =
-            Self { sender, from, missed, missed_told: 0, filter, interfaces, deadline, look, _place: place };
+            Self { sender, from, missed, missed_told, filter, interfaces, deadline, look, _place: place };
         (stream, tracer)
-    }
-
-    /// Sets the interface of each lane.
-    #[must_use]
-    pub fn on(mut self, interfaces: Vec<String>) -> Self {
-        self.interfaces = interfaces;
-        self
     }
 
     /// The next lines; empty if there are none.
@@ -79,7 +71,7 @@ impl Stream {
         // Bounds the work of one call, even if all events are filtered out.
         for traced in self.from.try_iter().take(WAITING_MAX) {
             if let Some(event) = line_of(&traced, &self.interfaces, self.filter.export) {
-                put(&mut part, &event);
+                put(&mut part, &Line::Told(Box::new(event)));
             }
             if part.len() >= PART_BYTES {
                 break;
@@ -87,14 +79,14 @@ impl Stream {
         }
         let missed = self.missed.load(Ordering::Relaxed);
         if missed > self.missed_told {
-            put(&mut part, &Missed { missed: missed - self.missed_told });
+            put(&mut part, &Line::Missed { missed: missed - self.missed_told });
             self.missed_told = missed;
         }
         part
     }
 }
 
-fn put(part: &mut Vec<u8>, line: &impl Serialize) {
+fn put(part: &mut Vec<u8>, line: &Line) {
     // Neither writing to memory nor serializing these values can fail.
     if serde_json::to_writer(&mut *part, line).is_ok() {
         part.push(b'\n');

@@ -3,42 +3,32 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::Instant;
-
-use super::line::{Line, TraceEvent};
-use super::pcap::Pcap;
+use super::line::Line;
+use super::pcap;
 use crate::config::Trace;
-use crate::control::call::Client;
-use crate::control::client::{fail, failed};
+use crate::control::call::{CallError, Client};
 use crate::control::print::{TRACE_HEADING, trace_line};
-
-/// The file name that means standard output.
-const STDOUT: &str = "-";
 
 /// Prints events until the limit given in the options, or until the reader closes
 /// standard output.
 ///
 /// # Errors
 ///
-/// The exit code; the reason has been printed.
-pub fn run(options: &Trace) -> Result<(), u8> {
-    let uri = uri(options)?;
+/// See [`CallError`].
+pub fn run(options: &Trace) -> Result<(), CallError> {
     let client = Client::new(&options.reach.control);
-    let mut lines = client.lines(&uri).map_err(failed)?;
+    let mut lines = client.lines(&uri(options)?)?;
     let until = options.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
     let mut output = Output::new(options)?;
     let mut left = options.count;
     while left != Some(0)
-        && let Some(bytes) = lines.next(until).map_err(failed)?
+        && let Some(bytes) = lines.next(until)?
     {
-        let line = client.parse(&bytes).map_err(failed)?;
-        match output.take(&bytes, &line) {
-            Ok(()) => {}
-            // The reader has closed the pipe.
-            Err(Unwritten::Stdout) => break,
-            Err(Unwritten::Pcap(code)) => return Err(code),
+        let line = client.parse(&bytes)?;
+        if !output.take(&bytes, &line)? {
+            break;
         }
         if let (Some(left), Line::Told(_)) = (&mut left, &line) {
             *left -= 1;
@@ -48,11 +38,11 @@ pub fn run(options: &Trace) -> Result<(), u8> {
     Ok(())
 }
 
-fn uri(options: &Trace) -> Result<String, u8> {
-    if is_stdout(options.pcap.as_deref()) && (options.every.is_some() || options.reach.json) {
+fn uri(options: &Trace) -> Result<String, CallError> {
+    if options.pcap.as_deref().is_some_and(is_stdout) && (options.every.is_some() || options.reach.json) {
         let text = "--pcap - writes frames to standard output, and nothing can go beside them: give a file, or leave \
                     --every and --json out";
-        return Err(fail(text, 2));
+        return Err(CallError::new(2, text));
     }
     let every = options.every.map(|every| format!("every={every}"));
     let dropped = (options.dropped || options.pcap.is_some()).then(|| "dropped=true".to_owned());
@@ -61,36 +51,34 @@ fn uri(options: &Trace) -> Result<String, u8> {
     Ok(format!("{}?{}", super::PATH, query.join("&")))
 }
 
-fn is_stdout(pcap: Option<&Path>) -> bool {
-    pcap == Some(Path::new(STDOUT))
-}
-
-/// A failed write.
-enum Unwritten {
-    /// To standard output.
-    Stdout,
-    /// To the pcap file: the exit code; the reason has been printed.
-    Pcap(u8),
+fn is_stdout(pcap: &Path) -> bool {
+    pcap == Path::new("-")
 }
 
 /// Where the output goes.
 struct Output<'a> {
     json: bool,
     /// The path and writer of the pcap file.
-    pcap: Option<(&'a Path, Pcap<Box<dyn Write>>)>,
+    pcap: Option<(&'a Path, Box<dyn Write>)>,
     frames: u64,
 }
 
 impl<'a> Output<'a> {
-    fn new(options: &'a Trace) -> Result<Self, u8> {
-        let pcap = match options.pcap.as_deref() {
-            None => None,
-            Some(path) => {
-                let pcap = open(path).map_err(|error| unwritten(path, &error))?;
-                Some((path, pcap))
-            }
+    fn new(options: &'a Trace) -> Result<Self, CallError> {
+        let open = |path: &'a Path| {
+            let to = if is_stdout(path) {
+                Ok(Box::new(io::stdout()) as Box<dyn Write>)
+            } else {
+                File::create(path).map(|file| Box::new(file) as _)
+            };
+            let begun = to.and_then(|mut to| pcap::begin(&mut to).map(|()| to));
+            begun.map(|to| (path, to)).map_err(|error| unwritten(path, &error))
         };
-        let output = Self { json: options.reach.json, pcap, frames: 0 };
+        let output = Self {
+            json: options.reach.json,
+            pcap: options.pcap.as_deref().map(open).transpose()?,
+            frames: 0,
+        };
         if !output.json {
             // If this fails, so will the first line.
             let _ = output.say(TRACE_HEADING);
@@ -98,26 +86,24 @@ impl<'a> Output<'a> {
         Ok(output)
     }
 
-    fn take(&mut self, bytes: &[u8], line: &Line) -> Result<(), Unwritten> {
-        if let (Some((path, pcap)), Line::Told(event)) = (&mut self.pcap, line)
-            && let Some((at, len, frame)) = TraceEvent::frame(event)
+    /// Writes a line. Returns whether the reader of standard output is still there.
+    fn take(&mut self, bytes: &[u8], line: &Line) -> Result<bool, CallError> {
+        if let (Some((path, to)), Line::Told(event)) = (&mut self.pcap, line)
+            && let Some((at, len, frame)) = event.frame()
         {
-            match pcap.put(at, len, &frame) {
+            match pcap::put(to, at, len, &frame) {
                 Ok(()) => self.frames += 1,
-                Err(error) if is_stdout(Some(path)) && error.kind() == ErrorKind::BrokenPipe => {
-                    return Err(Unwritten::Stdout);
-                }
-                Err(error) => return Err(Unwritten::Pcap(unwritten(path, &error))),
+                Err(error) if is_stdout(path) && error.kind() == ErrorKind::BrokenPipe => return Ok(false),
+                Err(error) => return Err(unwritten(path, &error)),
             }
         }
-        let said =
-            if self.json { self.say(&String::from_utf8_lossy(bytes)) } else { self.say(&trace_line(line)) };
-        said.map_err(|_| Unwritten::Stdout)
+        let text = if self.json { String::from_utf8_lossy(bytes).into_owned() } else { trace_line(line) };
+        Ok(self.say(&text).is_ok())
     }
 
     /// Prints a line, unless standard output carries frames.
     fn say(&self, text: &str) -> io::Result<()> {
-        if self.pcap.as_ref().is_some_and(|(path, _)| is_stdout(Some(path))) {
+        if self.pcap.as_ref().is_some_and(|(path, _)| is_stdout(path)) {
             return Ok(());
         }
         writeln!(io::stdout(), "{}", text.trim_end())
@@ -132,10 +118,7 @@ impl<'a> Output<'a> {
     }
 }
 
-fn open(path: &Path) -> io::Result<Pcap<Box<dyn Write>>> {
-    Pcap::new(if is_stdout(Some(path)) { Box::new(io::stdout()) } else { Box::new(File::create(path)?) })
-}
-
-fn unwritten(path: &Path, error: &io::Error) -> u8 {
-    fail(&format!("{}: cannot be written: {error}: give another file with --pcap", path.display()), 3)
+fn unwritten(path: &Path, error: &io::Error) -> CallError {
+    let text = format!("{}: cannot be written: {error}: give another file with --pcap", path.display());
+    CallError::new(3, text)
 }

@@ -45,9 +45,11 @@ use bounce::Bounce;
 use commit::Commit;
 pub use io_engine::{IoEngine, IoRequest, IoResult, IoSlice, QueueFull};
 use slot::{Slot, Step};
-pub use uring::Uring;
+pub(crate) use uring::{Ring, Uring};
 
-use super::{Completion, Extent, Full, Geometry, IoError, Kind, MemRegion, Op, SECTOR_BYTES, Store, span};
+use super::{
+    Completion, Extent, Full, Geometry, IoError, Kind, MemRegion, Op, OpResult, SECTOR_BYTES, Store, span,
+};
 use crate::plant::{Bug, planted};
 
 /// The most calls in flight for one store. More than a disk takes at a time; further
@@ -88,7 +90,6 @@ pub struct DiskLayout {
 }
 
 /// A file or block device on an asynchronous engine.
-#[derive(Debug)]
 pub struct DiskStore<K: IoEngine> {
     engine: K,
     layout: DiskLayout,
@@ -128,23 +129,24 @@ impl<K: IoEngine> DiskStore<K> {
     fn start(&mut self, op: Op) {
         let at = match self.check(&op) {
             Ok(at) => at,
-            Err(fault) => return self.finish_unstarted(op, Err(fault)),
+            Err(fault) => {
+                return self.completed.push_back(Completion { token: op.token, result: Err(fault) });
+            }
         };
         let Some(id) = self.free.pop() else { return self.backlog.push_back(op) };
         let slot = Slot::new(op, at, self.layout.geometry.block_bytes);
-        let (kind, aligned, fits) = (slot.kind, slot.is_aligned(), slot.fits());
+        let (step, fits) = (slot.step, slot.fits());
         if let Some(place) = self.slots.get_mut(id as usize) {
             *place = Some(slot);
         }
-        match kind {
+        match step {
             // No frame carries this many bytes.
-            Kind::Read | Kind::Write if !fits => self.finish(id, Err(IoError::System)),
-            Kind::Read => self.begin(id, Step::Read),
-            Kind::Write if aligned => self.write(id),
-            Kind::Write => self.begin(id, Step::Fill),
-            Kind::Flush => self.commit.wait(id),
-            Kind::Measure => self.call(id, Step::Measure, IoRequest::Measure),
-            Kind::Discard => self.begin_discard(id),
+            _ if !fits => self.finish(id, Err(IoError::System)),
+            Step::Read | Step::Fill => self.transfer(id),
+            Step::Write => self.write(id),
+            Step::Sync => self.commit.wait(id),
+            Step::Measure => self.call(id, IoRequest::Measure),
+            Step::Punch => self.punch(id),
         }
     }
 
@@ -165,51 +167,37 @@ impl<K: IoEngine> DiskStore<K> {
 
     /// Checks that the file still reaches this far: a write must not restore a part that was
     /// cut off.
-    fn check_end(&mut self, end: u64) -> Result<(), IoError> {
+    fn check_end(&mut self, end: u64) -> OpResult {
         if end > self.end_seen {
             self.end_seen = self.engine.end();
         }
         if end <= self.end_seen { Ok(()) } else { Err(IoError::Media) }
     }
 
-    /// Begins a step that moves all blocks of an operation.
-    fn begin(&mut self, id: u32, step: Step) {
-        if let Some(slot) = self.slot(id) {
-            slot.begin(step);
-            self.transfer(id);
-        }
-    }
-
     /// Hands the rest of the current step to the engine.
     fn transfer(&mut self, id: u32) {
         let Some(Some(slot)) = self.slots.get(id as usize) else { return };
-        let (step, (at, memory)) = (slot.step, slot.rest(id as usize, &self.bounce));
+        let (at, memory) = slot.rest(id as usize, &self.bounce);
         let stable = self.layout.persist == Persist::PerWrite && !planted(Bug::AckBeforeStable);
-        let call = match step {
+        let call = match slot.step {
             Step::Write => IoRequest::Write { at, memory, stable },
             _ => IoRequest::Read { at, memory },
         };
-        self.call(id, step, call);
+        self.call(id, call);
     }
 
     fn write(&mut self, id: u32) {
-        let Self { slots, bounce, .. } = self;
-        match slots.get(id as usize) {
+        let Self { slots, bounce, commit, .. } = self;
+        match slots.get_mut(id as usize) {
             Some(Some(slot)) if slot.load(id as usize, bounce) => {
-                let age = self.commit.write_began();
-                if let Some(slot) = self.slot(id) {
-                    slot.age = age;
-                }
-                self.begin(id, Step::Write);
+                slot.begin_write(commit.write_began());
+                self.transfer(id);
             }
             _ => self.finish(id, Err(IoError::System)),
         }
     }
 
-    fn call(&mut self, id: u32, step: Step, call: IoRequest) {
-        if let Some(slot) = self.slot(id) {
-            slot.step = step;
-        }
+    fn call(&mut self, id: u32, call: IoRequest) {
         if self.engine.push(id, call) == Err(QueueFull) {
             // Cannot happen: the queue has an entry for each slot, and one more.
             self.finish(id, Err(IoError::Transient));
@@ -245,22 +233,12 @@ impl<K: IoEngine> DiskStore<K> {
         }
     }
 
-    fn begin_discard(&mut self, id: u32) {
-        if let Some(slot) = self.slot(id) {
-            slot.begin(Step::Punch);
-        }
-        self.punch(id);
-    }
-
     /// Discards the next range of an operation. After the last one, the discard continues like
     /// a write whose bytes were accepted.
     fn punch(&mut self, id: u32) {
         let offset = self.layout.offset_bytes;
         match self.slot(id).and_then(Slot::next_range) {
-            Some(range) => {
-                let call = IoRequest::Punch { at: offset + range.at, bytes: range.bytes };
-                self.call(id, Step::Punch, call);
-            }
+            Some(range) => self.call(id, IoRequest::Punch { at: offset + range.at, bytes: range.bytes }),
             None => self.written(id),
         }
     }
@@ -277,22 +255,18 @@ impl<K: IoEngine> DiskStore<K> {
     /// All bytes of a write were accepted: it is complete, or waits for a sync.
     fn written(&mut self, id: u32) {
         self.end_write(id);
-        // RWF_DSYNC does not apply to discards.
-        let punched = self.slot(id).is_some_and(|slot| slot.step == Step::Punch);
-        let stable = match self.layout.persist {
-            Persist::PerWrite if punched => Persist::Group,
-            stable => stable,
+        let waits = match self.layout.persist {
+            Persist::Group => true,
+            // RWF_DSYNC does not apply to discards.
+            Persist::PerWrite => self.slot(id).is_some_and(|slot| slot.step == Step::Punch),
+            Persist::OnFlush => false,
         };
-        match stable {
-            Persist::Group if planted(Bug::AckBeforeStable) => self.finish(id, Ok(())),
-            Persist::Group if self.failed.is_some() => self.finish(id, Err(IoError::Media)),
-            Persist::Group => {
-                if let Some(slot) = self.slot(id) {
-                    slot.step = Step::Sync;
-                }
-                self.commit.wait(id);
-            }
-            Persist::PerWrite | Persist::OnFlush => self.finish(id, Ok(())),
+        if !waits || planted(Bug::AckBeforeStable) {
+            self.finish(id, Ok(()));
+        } else if self.failed.is_some() {
+            self.finish(id, Err(IoError::Media));
+        } else {
+            self.commit.wait(id);
         }
     }
 
@@ -338,22 +312,16 @@ impl<K: IoEngine> DiskStore<K> {
 
     /// Ends the disk write of this slot, if it has one.
     fn end_write(&mut self, id: u32) {
-        if let Some(slot) = self.slot(id).filter(|slot| slot.step == Step::Write) {
-            let age = slot.age;
-            slot.step = Step::Sync;
+        if let Some(age) = self.slot(id).and_then(|slot| slot.age.take()) {
             self.commit.write_ended(age);
         }
     }
 
-    fn finish(&mut self, id: u32, result: Result<(), IoError>) {
+    fn finish(&mut self, id: u32, result: OpResult) {
         self.end_write(id);
         let Some(slot) = self.slots.get_mut(id as usize).and_then(Option::take) else { return };
         self.free.push(id);
         self.completed.push_back(Completion { token: slot.token, result });
-    }
-
-    fn finish_unstarted(&mut self, op: Op, result: Result<(), IoError>) {
-        self.completed.push_back(Completion { token: op.token, result });
     }
 }
 

@@ -27,8 +27,6 @@ pub enum Step {
 pub struct Slot {
     /// Of the operation.
     pub token: u32,
-    /// Of the operation.
-    pub kind: Kind,
     /// Of the operation. If `in_place`, the kernel owns the frame during a call.
     pub buffers: IoVec,
     /// What it waits for.
@@ -40,7 +38,7 @@ pub struct Slot {
     /// Bytes of its first block in front of the requested ones.
     skip: u32,
     /// The age of a write in flight, from `Commit`.
-    pub age: u32,
+    pub age: Option<u32>,
     /// Bytes moved in this step; for a discard, entries done.
     moved: u32,
     /// The kernel transfers directly from and to the frame, without a copy.
@@ -52,23 +50,25 @@ impl Slot {
     pub fn new(op: Op, at: u64, block: u32) -> Self {
         let (start, end) = (at - at % u64::from(block), at + op.buffers.len() as u64);
         let bytes = end.next_multiple_of(u64::from(block)) - start;
+        let step = match op.kind {
+            Kind::Read => Step::Read,
+            Kind::Write if bytes == op.buffers.len() as u64 => Step::Write,
+            Kind::Write => Step::Fill,
+            Kind::Flush => Step::Sync,
+            Kind::Discard => Step::Punch,
+            Kind::Measure => Step::Measure,
+        };
         Self {
             token: op.token,
-            kind: op.kind,
             in_place: is_whole(&op.buffers, at, block),
             buffers: op.buffers,
-            step: Step::Read,
+            step,
             at: start,
             bytes: bytes as u32,
             skip: (at - start) as u32,
-            age: 0,
+            age: None,
             moved: 0,
         }
-    }
-
-    /// Whether its blocks contain only the requested bytes.
-    pub fn is_aligned(&self) -> bool {
-        self.bytes as usize == self.buffers.len()
     }
 
     /// Whether its blocks fit into its bounce buffer, if it needs one.
@@ -76,10 +76,9 @@ impl Slot {
         self.in_place || self.bytes as usize <= WIDE_BYTES
     }
 
-    /// Begins a step that moves all of its blocks.
-    pub fn begin(&mut self, step: Step) {
-        self.step = step;
-        self.moved = 0;
+    /// Begins to write all of its blocks, at this age.
+    pub fn begin_write(&mut self, age: u32) {
+        (self.step, self.age, self.moved) = (Step::Write, Some(age), 0);
     }
 
     /// Records the number of bytes moved. Returns whether the step is complete.

@@ -13,13 +13,14 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Instant;
 
 use io_uring::register::Restriction;
 use io_uring::{IoUring, opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, StatxFlags, statx};
 
 use super::{DEPTH, IoEngine, IoRequest, IoResult, IoSlice, QueueFull};
 use crate::MemRegion;
@@ -39,23 +40,27 @@ const GETEVENTS: u32 = 1;
 /// that hang would keep the other exports from syncing.
 const BLOCKING_MAX: u32 = 1024;
 
-/// A ring on an open file.
+/// An io_uring for calls on one file, disabled as yet.
+pub(crate) struct Ring {
+    uring: IoUring,
+    /// Signalled when the kernel has results. Not the ring itself: a thread that polls a ring
+    /// with DEFER_TASKRUN is not woken for completions from other kernel threads, such as a
+    /// sync.
+    event: OwnedFd,
+}
+
+/// The calls of a store on its file.
 ///
 /// The memory that its calls write to outlives the ring if any are in flight when it is
 /// dropped: the kernel tears a ring down some time after its descriptor is closed.
 pub struct Uring {
     ring: IoUring,
+    event: OwnedFd,
     done: VecDeque<(u32, IoResult)>,
     /// The result buffers of `statx`, one for each slot.
     sizes: Box<[libc::statx]>,
     areas: Vec<MemRegion>,
-    /// Signalled when the kernel has results. Not the ring itself: a thread that polls a ring
-    /// with DEFER_TASKRUN is not woken for completions from other kernel threads, such as a
-    /// sync.
-    event: OwnedFd,
     backing: Backing,
-    /// A device cannot grow by a write, and its size is known without an asynchronous call.
-    is_device: bool,
     /// The worker's thread has enabled the ring, which makes it the owner.
     is_ours: bool,
     started: Instant,
@@ -68,36 +73,25 @@ pub struct Uring {
 const FILE: types::Fixed = types::Fixed(0);
 
 impl Uring {
-    /// Creates a ring for this file.
-    ///
-    /// # Errors
-    ///
-    /// Those of `io_uring_setup`: the kernel has no io_uring, or forbids it.
-    pub(crate) fn new(backing: Backing) -> Result<Self, (Backing, io::Error)> {
-        let (ring, event) = match make_ring(backing.file().as_raw_fd()) {
-            Ok(made) => made,
-            Err(e) => return Err((backing, e)),
-        };
+    /// The calls by this ring, which is on the same file.
+    pub(crate) fn new(ring: Ring, backing: Backing) -> Self {
         // SAFETY: all-zero is a valid `statx`.
         let size: libc::statx = unsafe { std::mem::zeroed() };
-        Ok(Self {
-            ring,
+        let mut flags = squeue::Flags::empty();
+        // FUSE waits for its server, or for a lock, even in non-blocking mode.
+        flags.set(squeue::Flags::ASYNC, file_facts::is_fuse(&backing.file));
+        Self {
+            ring: ring.uring,
+            event: ring.event,
             done: VecDeque::with_capacity(2 * ENTRIES as usize),
             sizes: vec![size; DEPTH].into_boxed_slice(),
             areas: Vec::new(),
-            event,
-            is_device: backing.is_device(),
-            // FUSE waits for its server, or for a lock, even in non-blocking mode.
-            flags: if file_facts::is_fuse(backing.file()) {
-                squeue::Flags::ASYNC
-            } else {
-                squeue::Flags::empty()
-            },
             backing,
             is_ours: false,
             started: Instant::now(),
             under_way: 0,
-        })
+            flags,
+        }
     }
 
     /// Whether this kernel provides io_uring.
@@ -107,11 +101,9 @@ impl Uring {
 
     /// The registered buffer that contains this memory.
     fn area_of(&self, memory: IoSlice) -> Option<u16> {
-        let inside = |area: &MemRegion| {
-            let skip = memory.base.checked_sub(area.base)?;
-            (skip + memory.bytes as usize <= area.bytes).then_some(())
-        };
-        self.areas.iter().position(|area| inside(area).is_some()).map(|at| at as u16)
+        let end = memory.base + memory.bytes as usize;
+        let inside = |area: &MemRegion| memory.base >= area.base && end <= area.base + area.bytes;
+        self.areas.iter().position(inside).map(|at| at as u16)
     }
 
     fn entry(&mut self, id: u32, call: IoRequest) -> Option<squeue::Entry> {
@@ -146,7 +138,8 @@ impl Uring {
     /// Queries the size. `statx` may have to ask a file server; the kernel knows the size of a
     /// device.
     fn measure(&mut self, id: u32) -> Option<squeue::Entry> {
-        if self.is_device {
+        // A device's size is known without an asynchronous call.
+        if self.backing.is_device {
             let size = self.backing.bytes_now().map_err(|e| e.raw_os_error().unwrap_or(libc::EIO));
             self.done.push_back((id, size));
             return None;
@@ -155,13 +148,10 @@ impl Uring {
             self.done.push_back((id, Err(libc::EINVAL)));
             return None;
         };
-        let statx = opcode::Statx::new(
-            types::Fd(self.backing.file().as_raw_fd()),
-            c"".as_ptr(),
-            (&raw mut *size).cast(),
-        );
-        let statx = statx.flags(libc::AT_EMPTY_PATH).mask(libc::STATX_SIZE).build();
-        Some(statx.user_data(MEASURE | u64::from(id)))
+        let file = types::Fd(self.backing.file.as_raw_fd());
+        let call = opcode::Statx::new(file, c"".as_ptr(), (&raw mut *size).cast());
+        let call = call.flags(libc::AT_EMPTY_PATH).mask(libc::STATX_SIZE).build();
+        Some(call.user_data(MEASURE | u64::from(id)))
     }
 
     fn reap(&mut self) {
@@ -186,26 +176,27 @@ impl Uring {
 /// The size of a file as cached by this kernel. Every other query can take long: it may ask a
 /// server, or wait for a sync in flight (`lseek` takes the inode lock on FUSE).
 fn known_size(file: &File) -> Option<u64> {
-    // SAFETY: all-zero is a valid `statx`.
-    let mut facts: libc::statx = unsafe { std::mem::zeroed() };
-    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
-    // SAFETY: a valid descriptor, an empty path that ends with a zero, and a
-    // structure for the call to fill.
-    let result =
-        unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_SIZE, &raw mut facts) };
-    (result == 0).then_some(facts.stx_size)
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    Some(statx(file, c"", flags, StatxFlags::SIZE).ok()?.stx_size)
 }
 
 /// Marks the user data of a `statx`.
 const MEASURE: u64 = 1 << 32;
 
-fn make_ring(file: RawFd) -> io::Result<(IoUring, OwnedFd)> {
-    let ring = best_ring()?;
-    let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-    ring.submitter().register_files(&[file])?;
-    ring.submitter().register_eventfd(event.as_raw_fd())?;
-    restrict(&ring);
-    Ok((ring, event))
+impl Ring {
+    /// Creates a ring for this file.
+    ///
+    /// # Errors
+    ///
+    /// Those of `io_uring_setup`: the kernel has no io_uring, or forbids it.
+    pub(crate) fn open(file: &File) -> io::Result<Self> {
+        let uring = best_ring()?;
+        let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        uring.submitter().register_files(&[file.as_raw_fd()])?;
+        uring.submitter().register_eventfd(event.as_raw_fd())?;
+        restrict(&uring);
+        Ok(Self { uring, event })
+    }
 }
 
 /// Restricts the ring to the operations that this store uses, effective when the ring is
@@ -237,10 +228,10 @@ fn restrict(ring: &IoUring) {
 /// the kernel threads.
 const REGISTER_OPS: [u8; 4] = [0, 1, 3, 19];
 
-/// Creates a ring with the best set of features that this kernel has.
+/// Creates a ring with the best set of features that this kernel has. It is disabled: a ring
+/// belongs to the thread that enables it, which is not the one that opens stores.
 fn best_ring() -> io::Result<IoUring> {
-    // Disabled: a ring belongs to the thread that enables it, which is not the one that opens
-    // stores. Linux 6.1.
+    // Linux 6.1.
     let deferred = IoUring::builder()
         .setup_cqsize(2 * ENTRIES)
         .setup_r_disabled()
@@ -249,18 +240,6 @@ fn best_ring() -> io::Result<IoUring> {
         .setup_taskrun_flag()
         .build(ENTRIES);
     match deferred {
-        Ok(ring) => return Ok(ring),
-        Err(e) if e.raw_os_error() != Some(libc::EINVAL) => return Err(e),
-        Err(_) => {}
-    }
-    // From here on disabled only so that it can be restricted.
-    let cooperative = IoUring::builder()
-        .setup_cqsize(2 * ENTRIES)
-        .setup_r_disabled()
-        .setup_coop_taskrun()
-        .setup_taskrun_flag()
-        .build(ENTRIES);
-    match cooperative {
         Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
             IoUring::builder().setup_r_disabled().build(ENTRIES)
         }
@@ -316,7 +295,8 @@ impl IoEngine for Uring {
     }
 
     fn end(&self) -> u64 {
-        if self.is_device { u64::MAX } else { known_size(self.backing.file()).unwrap_or(u64::MAX) }
+        // A device cannot grow by a write.
+        if self.backing.is_device { u64::MAX } else { known_size(&self.backing.file).unwrap_or(u64::MAX) }
     }
 
     fn goes_on(&self) -> bool {
@@ -338,7 +318,7 @@ impl Drop for Uring {
             // The kernel continues with these calls after the ring is gone. Until they end, no
             // other process may use the file: their writes would overwrite newer data. The
             // lock ends with the last of them.
-            self.backing.stay_locked();
+            self.backing.stays_locked = true;
             // Some of them may still write here.
             std::mem::forget(std::mem::take(&mut self.sizes));
             return;
@@ -350,23 +330,18 @@ impl Drop for Uring {
     }
 }
 
-impl std::fmt::Debug for Uring {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Uring").field("backing", &self.backing).finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// An enabled ring as a store has it, on an unnamed file.
-    fn ring() -> (IoUring, OwnedFd, File) {
+    fn ring() -> (Ring, File) {
         let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR;
         let file = rustix::fs::open(std::env::temp_dir(), flags, rustix::fs::Mode::RUSR).unwrap();
-        let (ring, event) = make_ring(file.as_raw_fd()).unwrap();
-        ring.submitter().register_enable_rings().unwrap();
-        (ring, event, file.into())
+        let file = file.into();
+        let ring = Ring::open(&file).unwrap();
+        ring.uring.submitter().register_enable_rings().unwrap();
+        (ring, file)
     }
 
     fn outcome(ring: &mut IoUring, entry: &squeue::Entry) -> i32 {
@@ -378,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_ring_does_what_its_store_does_and_nothing_else() {
-        let (mut ring, _event, _file) = ring();
+        let (Ring { uring: mut ring, event: _event }, _file) = ring();
         let sync = opcode::Fsync::new(FILE).flags(types::FsyncFlags::DATASYNC).build();
         assert_eq!(outcome(&mut ring, &sync), 0);
         assert_eq!(outcome(&mut ring, &sync.flags(squeue::Flags::ASYNC)), 0);

@@ -3,7 +3,7 @@
 use super::{Action, refuse};
 use crate::plant::{Bug, planted};
 use crate::shelf::{ReplyLimit, State};
-use crate::store::Durability;
+use crate::store::{Durability, Kind};
 use crate::wire::aoe::{self, Header};
 use crate::wire::ata::{Command, Direction, Request, SECTOR_LEN, error, status};
 use crate::wire::query::Advert;
@@ -20,7 +20,6 @@ const POWER_ACTIVE: u8 = 0xff;
 pub(super) fn execute<'a>(
     header: &Header,
     ata: Request,
-    payload_offset: usize,
     payload_len: usize,
     state: &State,
     advert: Advert,
@@ -39,9 +38,9 @@ pub(super) fn execute<'a>(
         Direction::None => without_data(ata, state, limit),
         Direction::Read => read(ata, state, limit),
         Direction::Write if ata.command == Command::DataSetManagement => {
-            discard(ata, payload_offset, payload_len, state, advert)
+            discard(ata, payload_len, state, advert)
         }
-        Direction::Write => write(ata, payload_offset, payload_len, state),
+        Direction::Write => write(ata, payload_len, state),
     }
 }
 
@@ -49,8 +48,8 @@ fn without_data<'a>(ata: Request, state: &State, limit: ReplyLimit) -> Action<'a
     match ata.command {
         Command::Identify if limit.now == 0 => Action::Ignore(DropReason::ReplyTooLong),
         // Initiators use it to detect a new size, so the store checks its size now.
-        Command::Identify => Action::Identify { ata },
-        Command::FlushCache | Command::FlushCacheExt => Action::Flush { ata },
+        Command::Identify => Action::Store { ata, kind: Kind::Measure },
+        Command::FlushCache | Command::FlushCacheExt => Action::Store { ata, kind: Kind::Flush },
         Command::CheckPowerMode => {
             let mut reply = ata.reply(status::GOOD, error::NONE);
             reply.count = POWER_ACTIVE;
@@ -86,10 +85,10 @@ fn read<'a>(ata: Request, state: &State, limit: ReplyLimit) -> Action<'a> {
         return Action::Ignore(DropReason::ReplyTooLong);
     }
     // A read may carry data: Linux probes a path with a full-length read.
-    Action::Read { ata, sector: ata.lba(), count: ata.count }
+    Action::Store { ata, kind: Kind::Read }
 }
 
-fn write<'a>(ata: Request, payload_offset: usize, payload_len: usize, state: &State) -> Action<'a> {
+fn write<'a>(ata: Request, payload_len: usize, state: &State) -> Action<'a> {
     if state.settings.read_only {
         return fail(ata, error::ABORT);
     }
@@ -102,18 +101,12 @@ fn write<'a>(ata: Request, payload_offset: usize, payload_len: usize, state: &St
     if payload_len < usize::from(ata.count) * SECTOR_LEN {
         return refuse(aoe::Error::Argument);
     }
-    Action::Write { ata, sector: ata.lba(), count: ata.count, payload_offset }
+    Action::Store { ata, kind: Kind::Write }
 }
 
 /// Does not check the ranges: they may be in other pieces of the frame, and they must be
 /// checked against the size at the moment when the store acts.
-fn discard<'a>(
-    ata: Request,
-    payload_offset: usize,
-    payload_len: usize,
-    state: &State,
-    advert: Advert,
-) -> Action<'a> {
+fn discard<'a>(ata: Request, payload_len: usize, state: &State, advert: Advert) -> Action<'a> {
     if !state.trims() || ata.feature != TRIM {
         return fail(ata, error::ABORT);
     }
@@ -126,7 +119,7 @@ fn discard<'a>(
     if payload_len < usize::from(ata.count) * SECTOR_LEN {
         return refuse(aoe::Error::Argument);
     }
-    Action::Discard { ata, count: ata.count, payload_offset }
+    Action::Store { ata, kind: Kind::Discard }
 }
 
 /// Checks that the sectors exist; returns the ATA error if not.

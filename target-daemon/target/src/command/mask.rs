@@ -4,7 +4,7 @@
 use super::{Action, refuse};
 use crate::shelf::State;
 use crate::wire::aoe;
-use crate::wire::mask::{Directive, Directives, Error, Reply, Request};
+use crate::wire::mask::{DIRECTIVE_LEN, Directive, Error, Reply, Request};
 
 pub(super) fn execute<'a>(request: Request<'_>, state: &'a mut State) -> Action<'a> {
     let reply = match request {
@@ -21,9 +21,9 @@ pub(super) fn execute<'a>(request: Request<'_>, state: &'a mut State) -> Action<
 /// Applies the directives up to the first that fails; those before it remain applied.
 /// Adding an address already on the list, or deleting one that is not, succeeds: a
 /// retransmission looks like that.
-fn edit(state: &mut State, directives: Directives<'_>) -> Result<(), (Error, u8)> {
-    for (index, directive) in (0..=u8::MAX).zip(directives.iter()) {
-        match directive {
+fn edit(state: &mut State, directives: &[[u8; DIRECTIVE_LEN]]) -> Result<(), (Error, u8)> {
+    for (index, directive) in (0..=u8::MAX).zip(directives) {
+        match Directive::parse(*directive) {
             Directive::None => {}
             Directive::Add(mac) => {
                 state.add_to_mask(mac).map_err(|_| (Error::ListFull, index))?;

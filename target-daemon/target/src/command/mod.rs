@@ -26,6 +26,7 @@ pub use finish::finish;
 pub use limits::{REQUEST_LEN_MAX, persists, reply_len_max};
 
 use crate::shelf::{ReplyLimit, State};
+use crate::store::Kind;
 use crate::wire;
 use crate::wire::query::Advert;
 use crate::wire::{Body, DropReason, Reply, Request, aoe};
@@ -37,45 +38,15 @@ pub enum Action<'a> {
     Ignore(DropReason),
     /// Send this reply.
     Reply(Reply<'a>),
-    /// Read sectors, then [`finish`]. They exist, and the reply has room for them.
-    Read {
-        /// The request to finish.
+    /// Carry out this operation in the store, then [`finish`]. The sectors of a read or
+    /// write exist. The reply has room for what is read, and the frame contains what is
+    /// written, or the blocks of ranges to discard: these may exceed the export, the store
+    /// checks them.
+    Store {
+        /// The request to finish. Its count is at least 1 if it moves data.
         ata: wire::ata::Request,
-        /// First sector.
-        sector: u64,
-        /// Number of sectors, at least 1.
-        count: u8,
-    },
-    /// Write sectors, then [`finish`]. They exist, and the frame contains their data.
-    Write {
-        /// The request to finish.
-        ata: wire::ata::Request,
-        /// First sector.
-        sector: u64,
-        /// Number of sectors, at least 1.
-        count: u8,
-        /// Offset of the data in the frame.
-        payload_offset: usize,
-    },
-    /// Discard sectors, then [`finish`]. The frame contains the blocks of ranges. Ranges
-    /// may exceed the export: the store checks them.
-    Discard {
-        /// The request to finish.
-        ata: wire::ata::Request,
-        /// Number of blocks of ranges, at least 1.
-        count: u8,
-        /// Offset of the blocks in the frame.
-        payload_offset: usize,
-    },
-    /// Check the size of the store, then [`finish`].
-    Identify {
-        /// The request to finish.
-        ata: wire::ata::Request,
-    },
-    /// Make all writes stable, then [`finish`].
-    Flush {
-        /// The request to finish.
-        ata: wire::ata::Request,
+        /// The operation.
+        kind: Kind,
     },
 }
 
@@ -99,9 +70,7 @@ pub fn execute<'a>(
         return Action::Ignore(reason);
     }
     match request.body {
-        Body::Ata { ata, payload_offset, payload_len } => {
-            ata::execute(header, ata, payload_offset, payload_len, state, advert, limit)
-        }
+        Body::Ata { ata, payload_len, .. } => ata::execute(header, ata, payload_len, state, advert, limit),
         Body::Query(query) => query::execute(query, state, advert),
         Body::Mask(mask) => mask::execute(mask, state),
         Body::Reserve(reserve) => reserve::execute(header.ether.src, reserve, state),

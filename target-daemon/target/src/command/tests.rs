@@ -51,9 +51,9 @@ enum Seen {
     Ignored(DropReason),
     Reply(Vec<u8>),
     Read(u64, u8),
-    Write(u64, u8, usize),
+    Write(u64, u8),
     Flush,
-    Discard(u8, usize),
+    Discard(u8),
 }
 
 impl Seen {
@@ -105,13 +105,13 @@ fn run(state: &mut State, frame: &[u8]) -> Seen {
     let address = state.settings.address;
     match execute(&request, state, ADVERT, LIMIT) {
         Action::Ignore(reason) => Seen::Ignored(reason),
-        Action::Read { sector, count, .. } => Seen::Read(sector, count),
-        Action::Write { sector, count, payload_offset, .. } => Seen::Write(sector, count, payload_offset),
-        Action::Flush { .. } => Seen::Flush,
-        Action::Discard { count, payload_offset, .. } => Seen::Discard(count, payload_offset),
-        Action::Identify { ata } => {
-            seen_reply(super::finish(&ata, Kind::Measure, Ok(()), state), &request, frame, address)
-        }
+        Action::Store { ata, kind } => match kind {
+            Kind::Read => Seen::Read(ata.lba(), ata.count),
+            Kind::Write => Seen::Write(ata.lba(), ata.count),
+            Kind::Flush => Seen::Flush,
+            Kind::Discard => Seen::Discard(ata.count),
+            Kind::Measure => seen_reply(super::finish(&ata, kind, Ok(()), state), &request, frame, address),
+        },
         Action::Reply(reply) => seen_reply(reply, &request, frame, address),
     }
 }

@@ -98,13 +98,6 @@ impl Latency {
         let occupied = cells.filter(|(_, count)| **count > 0);
         Distribution(occupied.map(|(cell, count)| (lowest_of(cell + 1) - 1, *count)).collect())
     }
-
-    /// Adds another worker's times to these.
-    pub fn merge(&mut self, other: &Self) {
-        for (to, from) in self.cells.iter_mut().flatten().zip(other.cells.iter().flatten()) {
-            *to += from;
-        }
-    }
 }
 
 impl Default for Latency {
@@ -172,16 +165,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operations_are_kept_apart_and_merged() {
-        let (mut a, mut b) = (Latency::new(), Latency::new());
-        a.record(Operation::Read, 1_000);
-        b.record(Operation::Read, 3_000);
-        b.record(Operation::Write, u64::MAX);
-        a.merge(&b);
-        assert_eq!(a.of(Operation::Read).count(), 2);
-        assert_eq!(a.of(Operation::Write).count(), 1);
-        assert!(a.of(Operation::Write).max() >= LONGEST_NS);
-        assert_eq!(a.of(Operation::Flush), Distribution::default());
+    fn operations_are_kept_apart() {
+        let mut latency = Latency::new();
+        latency.record(Operation::Read, 1_000);
+        latency.record(Operation::Read, 3_000);
+        latency.record(Operation::Write, u64::MAX);
+        assert_eq!(latency.of(Operation::Read).count(), 2);
+        assert_eq!(latency.of(Operation::Write).count(), 1);
+        assert!(latency.of(Operation::Write).max() >= LONGEST_NS);
+        assert_eq!(latency.of(Operation::Flush), Distribution::default());
     }
 
     #[test]

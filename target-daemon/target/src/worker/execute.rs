@@ -48,6 +48,15 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// What replies to queries advertise.
+    fn advert(&self, lane: &SharedLane) -> Advert {
+        Advert {
+            buffer_count: self.buffer_count,
+            firmware: super::FIRMWARE,
+            sectors_per_frame: lane.sectors_per_frame(),
+        }
+    }
+
     /// The lane of a request. If there is none, which cannot be, the request is counted:
     /// the caller returns it without a reply, so that its frame is not lost.
     fn lane_of(&mut self, inbound: &Inbound) -> Option<&'a SharedLane> {
@@ -67,12 +76,7 @@ impl ExportRuntime {
         scratch: &mut [u8; command::REQUEST_LEN_MAX],
         context: &mut Context<'_>,
     ) -> Option<Finished> {
-        let head = if inbound.header.command != aoe::Command::Ata && inbound.frame.pieces() > 1 {
-            let n = lane.umem.copy_out(&inbound.frame, scratch);
-            scratch.get(..n).unwrap_or(&[])
-        } else {
-            lane.umem.piece(&inbound.frame, 0)
-        };
+        let head = head_of(&inbound, lane, scratch);
         let request = match Request::parse(&inbound.header, head, inbound.request_len as usize) {
             Ok(request) => request,
             Err(reason) => {
@@ -103,11 +107,7 @@ impl ExportRuntime {
             false => Known::New,
         };
         let address = export.state.settings.address;
-        let advert = Advert {
-            buffer_count: context.buffer_count,
-            firmware: super::FIRMWARE,
-            sectors_per_frame: lane.sectors_per_frame(),
-        };
+        let advert = context.advert(lane);
         let action = match known {
             Known::New => command::execute(&request, &mut export.state, advert, lane.reply_limit()),
             Known::CopyOfDone => {
@@ -119,13 +119,13 @@ impl ExportRuntime {
                 return Some(inbound.unanswered(operation));
             }
         };
-        let (ata, kind, sector, payload_offset) = match action {
+        match action {
             Action::Ignore(reason) => {
                 if let (DropReason::ReplyTooLong, Body::Ata { ata, .. }) = (reason, &request.body) {
                     lane.note_too_long(address, ata.count.max(1));
                 }
                 context.stats.dropped(reason);
-                return Some(inbound.dropped(operation, reason));
+                Some(inbound.dropped(operation, reason))
             }
             Action::Reply(reply) => {
                 let index = inbound.export;
@@ -135,21 +135,28 @@ impl ExportRuntime {
                 }
                 let asked = if let Body::Ata { ata, .. } = request.body { Some(ata) } else { None };
                 let done = Finished { asked, ..reply_to(inbound, operation, reply, address, lane) };
-                return if persists { self.reply_when_saved(index, done, context) } else { Some(done) };
+                if persists { self.reply_when_saved(index, done, context) } else { Some(done) }
             }
-            Action::Read { ata, sector, .. } => {
-                (ata, Kind::Read, sector, inbound.header.argument_offset() + ata::HEADER_LEN)
-            }
-            Action::Write { ata, sector, payload_offset, .. } => (ata, Kind::Write, sector, payload_offset),
-            Action::Discard { ata, payload_offset, .. } => (ata, Kind::Discard, 0, payload_offset),
-            Action::Flush { ata } => (ata, Kind::Flush, 0, 0),
-            Action::Identify { ata } => (ata, Kind::Measure, 0, 0),
-        };
+            Action::Store { ata, kind } => self.operate(inbound, ata, kind, operation, lane, context),
+        }
+    }
+
+    /// Executes a request that needs the store.
+    fn operate(
+        &mut self,
+        inbound: Inbound,
+        ata: ata::Request,
+        kind: Kind,
+        operation: Operation,
+        lane: &SharedLane,
+        context: &mut Context<'_>,
+    ) -> Option<Finished> {
+        let sector = if matches!(kind, Kind::Read | Kind::Write) { ata.lba() } else { 0 };
         let bytes = match kind {
             Kind::Flush | Kind::Measure => 0,
             _ => u32::from(ata.count) * ata::SECTOR_LEN as u32,
         };
-        let payload_offset = payload_offset as u16;
+        let payload_offset = (inbound.header.argument_offset() + ata::HEADER_LEN) as u16;
         let fingerprint = Fingerprint::of(kind, sector, bytes, &inbound.frame, payload_offset, &lane.umem);
         let pending = Pending { inbound, ata, fingerprint, payload_offset, operation, submitted_ns: 0 };
         self.admit(pending, lane, context)
@@ -350,6 +357,16 @@ impl ExportRuntime {
         let done = reply_to(pending.inbound, operation, reply, state.settings.address, lane);
         Finished { asked: Some(ata), bytes: fingerprint.bytes, submitted_ns, ..done }
     }
+}
+
+/// The bytes of a request: its first piece, which suffices for an ATA request, or a copy
+/// in `scratch`.
+fn head_of<'a>(inbound: &'a Inbound, lane: &'a SharedLane, scratch: &'a mut [u8]) -> &'a [u8] {
+    if inbound.header.command == aoe::Command::Ata || inbound.frame.pieces() == 1 {
+        return lane.umem.piece(&inbound.frame, 0);
+    }
+    let n = lane.umem.copy_out(&inbound.frame, scratch);
+    scratch.get(..n).unwrap_or(&[])
 }
 
 /// Writes the reply over the request.

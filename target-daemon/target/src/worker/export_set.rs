@@ -11,7 +11,7 @@ use super::execute::Context;
 use super::export_runtime::{ExportRuntime, ExportSnapshot};
 use super::lanes::SharedLane;
 use super::messages::{Finished, Inbound};
-use super::save::{Clear, SaveRequest, Waits};
+use super::save::{Clear, SaveRequest};
 use super::stats::Stats;
 use crate::command;
 use crate::observe::Operation;
@@ -233,8 +233,7 @@ impl ExportSet {
                     let to = to.clone();
                     if let Some(mut runtime) = entry.take_if(|runtime| runtime.is_quiet()) {
                         while let Some(waits) = runtime.pending_saves.any() {
-                            if let Waits::Reply(reply) = waits {
-                                let unanswered = reply.without_reply();
+                            if let Some(unanswered) = waits.dropped() {
                                 // There was no reply, so there is no service time.
                                 runtime.count(&unanswered, 0);
                                 done.push(unanswered);

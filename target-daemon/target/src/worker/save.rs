@@ -49,6 +49,28 @@ pub(super) enum Waits {
     Asked(Sender<()>),
 }
 
+impl Waits {
+    /// What it waits for is saved. Returns the reply, if it is one.
+    pub fn saved(self) -> Option<Finished> {
+        match self {
+            Self::Reply(done) => Some(done),
+            Self::Asked(to) => {
+                let _ = to.try_send(());
+                None
+            }
+        }
+    }
+
+    /// It may not wait any longer. Returns the request, which gets no reply.
+    pub fn dropped(self) -> Option<Finished> {
+        match self {
+            Self::Reply(done) => Some(done.without_reply()),
+            // The caller notices that its channel is closed.
+            Self::Asked(_) => None,
+        }
+    }
+}
+
 /// What is waiting for the state of one export to be saved.
 #[derive(Debug, Default)]
 pub(super) struct PendingSaves(VecDeque<(u64, Waits)>);

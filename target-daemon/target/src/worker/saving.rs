@@ -16,12 +16,7 @@ impl ExportRuntime {
         done: Finished,
         context: &Context<'_>,
     ) -> Option<Finished> {
-        match self.wait_for_save(index, Waits::Reply(done), context)? {
-            NotPending::Free(Waits::Reply(done)) => Some(done),
-            NotPending::Dropped(Waits::Reply(done)) => Some(done.without_reply()),
-            // The caller notices that its channel is closed.
-            NotPending::Free(Waits::Asked(_)) | NotPending::Dropped(Waits::Asked(_)) => None,
-        }
+        self.wait_for_save(index, Waits::Reply(done), context)
     }
 
     /// Clears a reservation or mask list; sends to `to` when the change is on stable
@@ -40,27 +35,17 @@ impl ExportRuntime {
             }
             Clear::Mask => self.export.state.clear_mask(),
         }
-        match self.wait_for_save(index, Waits::Asked(to), context)? {
-            NotPending::Free(Waits::Asked(to)) => {
-                let _ = to.try_send(());
-                None
-            }
-            // The caller notices that its channel is closed.
-            NotPending::Dropped(Waits::Asked(_)) => None,
-            NotPending::Free(Waits::Reply(done)) | NotPending::Dropped(Waits::Reply(done)) => {
-                Some(done.without_reply())
-            }
-        }
+        self.wait_for_save(index, Waits::Asked(to), context)
     }
 
-    /// Makes `waits` wait. Returns a waiter that need not wait, or may not wait any
-    /// longer.
-    fn wait_for_save(&mut self, index: u16, waits: Waits, context: &Context<'_>) -> Option<NotPending> {
+    /// Makes `waits` wait, unless what it waits for is saved already. Returns a request that
+    /// need not wait, or may not wait any longer and gets no reply.
+    fn wait_for_save(&mut self, index: u16, waits: Waits, context: &Context<'_>) -> Option<Finished> {
         let revision = self.export.state.revision();
         if self.saved_revision >= revision {
-            return Some(NotPending::Free(waits));
+            return waits.saved();
         }
-        let Some((worker, writer)) = context.state_writer else { return Some(NotPending::Free(waits)) };
+        let Some((worker, writer)) = context.state_writer else { return waits.saved() };
         let save = SaveRequest {
             worker: *worker,
             export: index,
@@ -71,9 +56,9 @@ impl ExportRuntime {
         };
         if writer.try_send(save).is_err() {
             // The host resends the request, which retries the save.
-            return Some(NotPending::Dropped(waits));
+            return waits.dropped();
         }
-        self.pending_saves.add(revision, waits).map(NotPending::Dropped)
+        self.pending_saves.add(revision, waits).and_then(Waits::dropped)
     }
 
     /// Handles a saved state: releases the replies that have waited for it.
@@ -83,20 +68,7 @@ impl ExportRuntime {
         }
         self.saved_revision = self.saved_revision.max(saved.revision);
         while let Some(waits) = self.pending_saves.next(saved.revision) {
-            match waits {
-                Waits::Reply(reply) => done.push(reply),
-                Waits::Asked(to) => {
-                    let _ = to.try_send(());
-                }
-            }
+            done.extend(waits.saved());
         }
     }
-}
-
-/// A waiter that is not waiting any longer.
-enum NotPending {
-    /// What it waited for has already happened.
-    Free(Waits),
-    /// It gets no reply.
-    Dropped(Waits),
 }

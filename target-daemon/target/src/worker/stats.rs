@@ -13,7 +13,7 @@ use crate::wire::DropReason;
 #[derive(Clone, Default, Debug)]
 pub struct Stats {
     /// Frames that got no reply, by reason.
-    pub drops: [u64; DropReason::ALL.len()],
+    pub drops: [u64; DropReason::NAMES.len()],
     /// Everything else.
     pub counters: Counters,
     /// Time without anything to do, spinning or asleep.
@@ -90,7 +90,7 @@ counters! {
 impl Stats {
     /// Counts a frame that gets no reply.
     pub fn dropped(&mut self, reason: DropReason) {
-        if let Some(n) = self.drops.get_mut(reason.index()) {
+        if let Some(n) = self.drops.get_mut(reason as usize) {
             *n += 1;
         }
     }
@@ -115,7 +115,7 @@ impl Stats {
 
     /// Drops by reason.
     pub fn drop_rows(&self) -> Vec<Count> {
-        let rows = DropReason::ALL.iter().map(|reason| reason.name()).zip(self.drops);
+        let rows = DropReason::NAMES.into_iter().zip(self.drops);
         rows.map(|(name, n)| Count::new(name, n).shown(&DROPPED, &["worker", name])).collect()
     }
 }

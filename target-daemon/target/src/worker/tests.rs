@@ -220,9 +220,11 @@ fn needed(header: &Header, frame: &[u8], sectors: u8) -> usize {
     let Ok(request) = Request::parse(header, frame, frame.len()) else { return 0 };
     match command::execute(&request, &mut state, advert, limit) {
         Action::Reply(reply) => reply.frame_len(header.l2_len()),
-        Action::Read { count, .. } => header.argument_offset() + ata::HEADER_LEN + usize::from(count) * 512,
-        Action::Identify { .. } => header.argument_offset() + ata::HEADER_LEN + 512,
-        Action::Ignore(_) | Action::Write { .. } | Action::Flush { .. } | Action::Discard { .. } => 60,
+        Action::Store { ata, kind: Kind::Read } => {
+            header.argument_offset() + ata::HEADER_LEN + usize::from(ata.count) * 512
+        }
+        Action::Store { kind: Kind::Measure, .. } => header.argument_offset() + ata::HEADER_LEN + 512,
+        Action::Ignore(_) | Action::Store { .. } => 60,
     }
 }
 

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::observe::Outcome;
-use crate::wire::Reply;
+use crate::observe::{Operation, Outcome};
 use crate::wire::aoe::{Error, Role};
 use crate::wire::ether::{Ether, Mac, Tags};
+use crate::wire::{DropReason, Reply};
 use crate::worker::CAPTURE_MAX;
 
 const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
@@ -182,8 +182,8 @@ fn lines_are_told_apart() {
     let event = line(done(None, Outcome::Unanswered), &[]);
     let text = serde_json::to_string(&event).unwrap();
     assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), Line::Told(Box::new(event)));
-    let missed = serde_json::from_str::<Line>(&serde_json::to_string(&Missed { missed: 3 }).unwrap());
-    assert_eq!(missed.unwrap(), Line::Missed(Missed { missed: 3 }));
+    let missed = serde_json::from_str::<Line>(&serde_json::to_string(&Line::Missed { missed: 3 }).unwrap());
+    assert_eq!(missed.unwrap(), Line::Missed { missed: 3 });
     // A field from a later version.
     let later = r#"{"time": "", "interface": "", "lane": 0, "vlan": 5}"#;
     assert!(matches!(serde_json::from_str::<Line>(later).unwrap(), Line::Told(_)));

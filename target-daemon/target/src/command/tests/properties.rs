@@ -1,8 +1,9 @@
 //! For any input and any state: no panic, and no byte of an earlier frame is sent.
 
 use super::*;
-use crate::store::Kind;
+use crate::store::{IoError, Kind};
 use crate::wire::Response;
+use crate::wire::ata::HEADER_LEN;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -136,28 +137,28 @@ proptest! {
         let reply = match execute(&request, &mut state, ADVERT, LIMIT) {
             Action::Ignore(_) => return Ok(()),
             Action::Reply(reply) => reply,
-            Action::Read { ata, sector, count } => {
-                let end = u128::from(sector) + u128::from(count);
-                prop_assert!(end <= u128::from(state.geometry.sectors));
-                prop_assert!((1..=LIMIT.now).contains(&count));
-                crate::command::finish(&ata, Kind::Read, Err(crate::store::IoError::Media), &state)
+            Action::Store { ata, kind } => {
+                let in_range = u128::from(ata.lba()) + u128::from(ata.count) <= state.geometry.sectors.into();
+                let data = header.argument_offset() + HEADER_LEN + usize::from(ata.count) * 512;
+                let may_write = data <= frame.len() && !state.settings.read_only && !header.is_broadcast();
+                let result = match kind {
+                    Kind::Read => {
+                        prop_assert!(in_range && (1..=LIMIT.now).contains(&ata.count));
+                        Err(IoError::Media)
+                    }
+                    Kind::Write => {
+                        prop_assert!(in_range && ata.count >= 1 && may_write);
+                        Ok(())
+                    }
+                    Kind::Discard => {
+                        prop_assert!((1..=ADVERT.sectors_per_frame).contains(&ata.count));
+                        prop_assert!(state.trims() && may_write);
+                        Err(IoError::Range)
+                    }
+                    Kind::Flush | Kind::Measure => Ok(()),
+                };
+                crate::command::finish(&ata, kind, result, &state)
             }
-            Action::Write { ata, sector, count, payload_offset } => {
-                let end = u128::from(sector) + u128::from(count);
-                prop_assert!(end <= u128::from(state.geometry.sectors));
-                prop_assert!(count >= 1);
-                prop_assert!(payload_offset + usize::from(count) * 512 <= frame.len());
-                prop_assert!(!state.settings.read_only && !header.is_broadcast());
-                crate::command::finish(&ata, Kind::Write, Ok(()), &state)
-            }
-            Action::Discard { ata, count, payload_offset } => {
-                prop_assert!((1..=ADVERT.sectors_per_frame).contains(&count));
-                prop_assert!(payload_offset + usize::from(count) * 512 <= frame.len());
-                prop_assert!(state.trims() && !state.settings.read_only && !header.is_broadcast());
-                crate::command::finish(&ata, Kind::Discard, Err(crate::store::IoError::Range), &state)
-            }
-            Action::Flush { ata } => crate::command::finish(&ata, Kind::Flush, Ok(()), &state),
-            Action::Identify { ata } => crate::command::finish(&ata, Kind::Measure, Ok(()), &state),
         };
         let mut over_zeros = vec![0; CHUNK];
         let mut over_old = vec![old; CHUNK];

@@ -3,22 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::args::Op;
-use crate::compare::case::{Case, Rate};
-use crate::compare::plan::Plan;
-use crate::compare::shell::split;
 use crate::outcome::{Cost, Latencies, Outcome, Setup, Side};
+
+use super::case::Case;
+use super::plan::Plan;
 
 /// Prefix of the names of threads that io_uring starts for fio. fio's own figures leave
 /// them out.
 pub const WORKERS: &str = "iou-";
 
-/// The command that runs it for some seconds.
-pub fn words(case: &Case, file: &Path, plan: &Plan, seconds: f64, result: &Path) -> Vec<String> {
+/// The command that runs it.
+pub fn command(case: &Case, file: &Path, plan: &Plan, result: &Path) -> Command {
     let rw = match case.op {
         Op::Read => "randread",
         Op::Write => "randwrite",
@@ -26,25 +27,25 @@ pub fn words(case: &Case, file: &Path, plan: &Plan, seconds: f64, result: &Path)
     };
     let ms = |seconds: f64| (seconds * 1e3) as u64;
     let options = format!(
-        "taskset -c {} fio --name=bare --thread --ioengine=io_uring --direct=1 --time_based --norandommap \
-         --randrepeat=0 --allow_file_create=0 --fallocate=none --output-format=json+ --rw={rw} --rwmixread={} \
-         --sync={} --bs={} --iodepth={} --ramp_time={}ms --runtime={}ms --size={}MiB",
+        "-c {} fio --name=bare --thread --ioengine=io_uring --direct=1 --time_based --norandommap --randrepeat=0 \
+         --allow_file_create=0 --fallocate=none --output-format=json+ --rw={rw} --rwmixread={} --sync={} --bs={} \
+         --iodepth={} --ramp_time={}ms --runtime={}ms --size={}MiB",
         plan.target_core,
         case.read_percent,
-        if case.is_durable() { "dsync" } else { "none" },
+        if case.durable { "dsync" } else { "none" },
         case.bytes(),
         case.window,
         ms(plan.warm_up),
-        ms(seconds),
+        ms(plan.seconds),
         plan.mib
     );
-    let paths = [("filename", file), ("output", result)];
-    let paths = paths.map(|(name, path)| format!("--{name}={}", path.display()));
-    let rate = match case.rate {
-        Some(Rate::Fixed(rate)) => Some(format!("--rate_iops={rate:.0}")),
-        _ => None,
-    };
-    split(&options).chain(paths).chain(rate).collect()
+    let mut command = Command::new("taskset");
+    command.args(options.split_whitespace());
+    command.args(
+        [("filename", file), ("output", result)].map(|(name, path)| format!("--{name}={}", path.display())),
+    );
+    command.args(case.rate.map(|rate| format!("--rate_iops={rate:.0}")));
+    command
 }
 
 /// The output of fio.
@@ -112,7 +113,7 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
     let outcome = Outcome {
         setup: Setup {
             port: "none".to_owned(),
-            op: super::super::case::word(case.op),
+            op: if case.op == Op::Read { "read" } else { "write" }.to_owned(),
             pattern: "random".to_owned(),
             sectors: case.sectors,
             window: case.window,
@@ -142,12 +143,11 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::case::Durability;
 
     const REAL: &str = include_str!("fio-3.33-randwrite.json");
 
     fn case(op: Op) -> Case {
-        Case { op, durability: Durability::Durable, ..Case::default() }
+        Case { op, .."write-durable:4096".parse().unwrap() }
     }
 
     #[test]
@@ -195,15 +195,15 @@ mod tests {
     #[test]
     fn only_durable_writes_are_synced_and_rates_are_kept() {
         let mut plan = Plan::find("quick").unwrap();
-        (plan.mib, plan.warm_up) = (7, 0.5);
-        let of = |case: Case| words(&case, Path::new("/d/f"), &plan, 1.5, Path::new("/d/r")).join(" ");
+        (plan.mib, plan.warm_up, plan.seconds) = (7, 0.5, 1.5);
+        let of = |case: Case| {
+            format!("{:?}", command(&case, Path::new("/d/f"), &plan, Path::new("/d/r"))).replace('"', "")
+        };
         let durable = of(Case { window: 3, ..case(Op::Write) });
         let wanted = "--sync=dsync --bs=4096 --iodepth=3 --ramp_time=500ms --runtime=1500ms --size=7MiB";
         assert!(durable.contains("--rw=randwrite") && durable.contains(wanted), "{durable}");
-        let durability = Durability::Volatile;
-        assert!(of(Case { durability, ..case(Op::Write) }).contains("--sync=none"));
-        assert!(of(Case::default()).contains("--rw=randread --rwmixread=50 --sync=none"));
-        let mixed = of(Case { read_percent: 70, rate: Some(Rate::Fixed(99.6)), ..case(Op::Mixed) });
+        assert!(of(Case { durable: false, ..case(Op::Write) }).contains("--sync=none"));
+        let mixed = of(Case { read_percent: 70, rate: Some(99.6), ..case(Op::Mixed) });
         assert!(
             mixed.contains("--rw=randrw --rwmixread=70") && mixed.ends_with("--rate_iops=100"),
             "{mixed}"

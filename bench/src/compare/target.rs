@@ -1,0 +1,433 @@
+//! The compared targets: their names, and the commands that run them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::str::FromStr;
+
+use anyhow::{Context, Error, Result, bail};
+
+use crate::args::CompareArgs;
+use crate::conditions::condition;
+use crate::outcome::Condition;
+
+use super::case::Case;
+use super::pair::End;
+use super::plan::Plan;
+use super::shell;
+
+/// The address of every target, its shelf and its slot.
+pub const EXPORT: &str = "0.1";
+const SHELF: &str = "0";
+const SLOT: &str = "1";
+/// The variants of vblade, with their options: `-s` is O_SYNC, `-d` O_DIRECT. Without
+/// `-s`, data in the cache of the device is not on stable storage.
+const VBLADE: [(&str, &[&str]); 4] = [("cache", &[]), ("s", &["-s"]), ("d", &["-d"]), ("ds", &["-d", "-s"])];
+
+/// A target of `--targets`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// The echo: the ceiling of the path.
+    Echo,
+    /// The daemon, with its default store or the named one.
+    Xblade(Option<String>),
+    /// vblade, which xblade replaces, with the options of a variant; if `None`, with
+    /// `-s` where a case is durable.
+    Vblade(Option<&'static [&'static str]>),
+    /// fio on the bare file: what the storage does without a network.
+    Fio {
+        /// Keeps the generator's core busy meanwhile, as it is for every target of the
+        /// network. On a small machine that slows the disk itself.
+        busy: bool,
+    },
+    /// A target of `--target-cmd`: its name, and its command with placeholders.
+    Custom(String, Vec<String>),
+}
+
+impl Target {
+    /// Its name in reports. It shows if the target does not keep the durability of the
+    /// case.
+    pub fn name(&self, case: &Case) -> String {
+        let name = match self {
+            Self::Echo => "echo".to_owned(),
+            Self::Xblade(None) => "xblade".to_owned(),
+            Self::Xblade(Some(store)) => format!("xblade store={store}"),
+            Self::Vblade(options) => {
+                let options = vblade_options(*options, case).iter().map(|option| format!(" {option}"));
+                format!("vblade -b {}", case.buffer_count()) + &options.collect::<String>()
+            }
+            Self::Fio { busy: false } => "fio".to_owned(),
+            Self::Fio { busy: true } => "fio beside a busy core".to_owned(),
+            Self::Custom(name, _) => name.clone(),
+        };
+        // For a custom target, the user must know what it promises.
+        let is_durable = match self {
+            Self::Vblade(options) => vblade_options(*options, case).contains(&"-s"),
+            _ => self.has_file(),
+        };
+        if case.durable && !is_durable { name + " (not durable)" } else { name }
+    }
+
+    /// Whether it is fio, in any variant.
+    pub fn is_fio(&self) -> bool {
+        matches!(self, Self::Fio { .. })
+    }
+
+    /// Whether it stores data, in its own file.
+    pub fn has_file(&self) -> bool {
+        *self != Self::Echo && *self != Self::Xblade(Some("null".to_owned()))
+    }
+
+    /// Whether it can be measured in a case: data can only be checked where it is stored,
+    /// and fio generates its own addresses.
+    pub fn fits(&self, case: &Case) -> bool {
+        (!case.verify || self.has_file()) && (!self.is_fio() || (case.pattern == "random" && !case.verify))
+    }
+
+    /// A target of `--target-cmd`, from NAME=COMMAND.
+    pub fn custom(text: &str) -> Result<Self> {
+        let (name, command) = text.split_once('=').context("give NAME=COMMAND")?;
+        let words =
+            shlex::split(command).with_context(|| format!("'{command}': a quotation mark is open"))?;
+        if name.trim().is_empty() || words.is_empty() {
+            bail!("'{text}': give NAME=COMMAND");
+        }
+        Ok(Self::Custom(name.trim().to_owned(), words))
+    }
+}
+
+/// The options of a variant of vblade in a case.
+fn vblade_options(variant: Option<&'static [&'static str]>, case: &Case) -> &'static [&'static str] {
+    variant.unwrap_or(if case.durable { &["-s"] } else { &[] })
+}
+
+impl FromStr for Target {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, variant) = text.split_once(':').map_or((text, None), |(name, more)| (name, Some(more)));
+        let vblade = VBLADE.iter().find(|(name, _)| Some(*name) == variant).map(|(_, options)| *options);
+        Ok(match (name, variant) {
+            ("echo", None) => Self::Echo,
+            ("fio", None) => Self::Fio { busy: false },
+            ("fio", Some("busy")) => Self::Fio { busy: true },
+            // The daemon checks whether there is such a store.
+            ("xblade", store) if store != Some("") => {
+                Self::Xblade(store.map(|store| store.replace('+', ",")))
+            }
+            ("vblade", None) => Self::Vblade(None),
+            ("vblade", Some(_)) if vblade.is_some() => Self::Vblade(vblade),
+            _ => {
+                bail!("'{text}' is no target: give echo, xblade[:STORE], vblade[:cache|s|d|ds] or fio[:busy]")
+            }
+        })
+    }
+}
+
+/// The paths of the programs.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// This program.
+    pub own: PathBuf,
+    xblade: PathBuf,
+    vblade: PathBuf,
+}
+
+impl Programs {
+    /// Finds the programs. Optional ones (vblade, fio) may be missing: then their targets
+    /// are removed from the plan, and the returned warnings report it.
+    pub fn find(args: &CompareArgs, plan: &mut Plan) -> Result<(Self, Vec<String>)> {
+        let own = std::env::current_exe().context("cannot find this program")?;
+        let xblade = args.xblade.clone().unwrap_or_else(|| own.with_file_name("xblade"));
+        let programs = Self { own, xblade, vblade: args.vblade.clone() };
+        let mut warnings = Vec::new();
+        for target in &plan.targets {
+            let program = programs.of(target);
+            let remedy = match target {
+                _ if is_there(program) => continue,
+                Target::Vblade(_) => "`apt-get install vblade`, or name it with --vblade",
+                Target::Fio { .. } => "`apt-get install fio` (3.23 or later)",
+                Target::Custom(name, _) => {
+                    bail!("the target {name}: there is no program `{}`", program.display())
+                }
+                _ => bail!("{}: there is no such program: name the daemon with --xblade", program.display()),
+            };
+            let text = format!("{} is not installed and was left out: {remedy}", program.display());
+            eprintln!("xblade-bench: warning: {text}");
+            warnings.push(text);
+        }
+        warnings.dedup();
+        plan.targets.retain(|target| is_there(programs.of(target)));
+        if plan.targets.is_empty() {
+            bail!("there is nothing left to measure: install what is missing, or give other --targets");
+        }
+        Ok((programs, warnings))
+    }
+
+    fn of<'a>(&'a self, target: &'a Target) -> &'a Path {
+        match target {
+            Target::Echo => &self.own,
+            Target::Xblade(_) => &self.xblade,
+            Target::Vblade(_) => &self.vblade,
+            Target::Fio { .. } => Path::new("fio"),
+            Target::Custom(_, words) => Path::new(words.first().map_or("", String::as_str)),
+        }
+    }
+
+    /// The versions that the programs report.
+    pub fn versions(&self, targets: &[Target]) -> Vec<Condition> {
+        let said =
+            |words: &[&str]| shell::run(words).map_or("unknown".to_owned(), |said| said.trim().to_owned());
+        let mut versions = vec![condition("xblade-bench", env!("CARGO_PKG_VERSION"))];
+        for target in targets {
+            let program = self.of(target).to_string_lossy();
+            let version = match target {
+                Target::Xblade(_) => condition("xblade", said(&[&program, "--version"])),
+                Target::Vblade(_) => {
+                    condition("vblade", said(&["dpkg-query", "-W", "-f=${Version}", "vblade"]))
+                }
+                Target::Fio { .. } => condition("fio", said(&[&program, "--version"])),
+                _ => continue,
+            };
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
+        }
+        versions
+    }
+
+    /// The command of a target of the network at its end of a pair.
+    pub fn command(&self, target: &Target, case: &Case, plan: &Plan, end: &End, file: &Path) -> Command {
+        let mut command = end.command(plan.target_core, self.of(target));
+        let (core, count) = (plan.target_core.to_string(), case.buffer_count().to_string());
+        match target {
+            Target::Echo => command
+                .args(format!("echo --export {EXPORT} --cpu {core} --buffer-count {count}").split(' '))
+                .args(["--interface", end.interface]),
+            // A production instance may run beside it. Options of the user take precedence.
+            Target::Xblade(store) => {
+                let has_count = plan.xblade_options.iter().any(|word| word.starts_with("--buffer-count"));
+                command
+                    .args(["serve", &xblade_export(store.as_deref(), case, file, plan.mib)])
+                    .args(format!("--control none --state none --cores {core}").split(' '))
+                    .args(["--interface", end.interface])
+                    .args(if has_count { vec![] } else { vec!["--buffer-count", &count] })
+                    .args(&plan.xblade_options)
+            }
+            Target::Vblade(variant) => command
+                .args(["-b", &count])
+                .args(vblade_options(*variant, case))
+                .args([SHELF, SLOT, end.interface])
+                .arg(file),
+            Target::Custom(_, words) => {
+                let (file, mtu) = (file.to_string_lossy(), case.mtu.to_string());
+                let places = ["{interface}", "{file}", "{shelf}", "{slot}", "{mtu}"];
+                let places = places.iter().zip([end.interface, &file, SHELF, SLOT, &mtu]);
+                let fill = |word: &String| {
+                    places.clone().fold(word.clone(), |word, (place, value)| word.replace(place, value))
+                };
+                command.args(words.iter().skip(1).map(fill))
+            }
+            Target::Fio { .. } => &mut command,
+        };
+        command
+    }
+}
+
+/// Whether a program exists, at its path or in `$PATH`.
+fn is_there(program: &Path) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = std::env::split_paths(&folders);
+    program.is_file()
+        || (program.components().count() == 1 && folders.any(|folder| folder.join(program).is_file()))
+}
+
+/// The export argument. The daemon checks the name of the store.
+fn xblade_export(store: Option<&str>, case: &Case, file: &Path, mib: u64) -> String {
+    let export = format!("{EXPORT}={}", file.display());
+    let store = store.map_or(String::new(), |store| format!(",store={store}"));
+    let more = match store.as_str() {
+        // It has no file that gives the size, and stores nothing.
+        ",store=null" => format!(",length={mib}MiB"),
+        _ if !case.durable && !store.contains(",sync=") => ",durability=volatile".to_owned(),
+        _ => String::new(),
+    };
+    export + &store + &more
+}
+
+/// Extracts from the daemon's log how it serves: its export, its rings and its interface.
+pub fn xblade_told(log: &str) -> impl Iterator<Item = Condition> {
+    let texts = log.lines().filter_map(|line| line.split_once("] "));
+    let telling = |text: &&str| {
+        let export = text.strip_prefix(EXPORT).is_some_and(|rest| rest.starts_with(": "));
+        export || ["copy-mode rings", "zero-copy rings", ": driver "].iter().any(|word| text.contains(word))
+    };
+    texts.map(|(_, text)| text).filter(telling).map(|text| condition("xblade", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command as Subcommand};
+
+    fn target(word: &str) -> Target {
+        word.parse().unwrap()
+    }
+
+    fn case(word: &str) -> Case {
+        word.parse().unwrap()
+    }
+
+    fn names(list: &str, case: &Case) -> Vec<String> {
+        list.split(',').map(|word| target(word).name(case)).collect()
+    }
+
+    #[test]
+    fn names_tell_stores_and_variants_and_who_is_not_durable() {
+        let list = "fio,xblade:direct,xblade:null,vblade,vblade:cache,vblade:s,vblade:d,vblade:ds";
+        assert_eq!(
+            names(list, &case("write-durable:4096")),
+            [
+                "fio",
+                "xblade store=direct",
+                "xblade store=null (not durable)",
+                "vblade -b 64 -s",
+                "vblade -b 64 (not durable)",
+                "vblade -b 64 -s",
+                "vblade -b 64 -d (not durable)",
+                "vblade -b 64 -d -s",
+            ]
+        );
+        assert_eq!(
+            names("vblade,vblade:d,xblade:file+sync=each", &case("read:512:100")),
+            ["vblade -b 100", "vblade -b 100 -d", "xblade store=file,sync=each"]
+        );
+    }
+
+    #[test]
+    fn data_are_checked_only_where_they_are_kept() {
+        let usual = case("read:4096");
+        let checked = Case { verify: true, ..usual.clone() };
+        let fitting = |case: &Case| {
+            ["echo", "xblade", "xblade:null", "vblade", "fio"].map(|word| target(word).fits(case))
+        };
+        assert_eq!(fitting(&checked), [false, true, false, true, false]);
+        assert_eq!(fitting(&usual), [true; 5]);
+        let pattern = "sequential".to_owned();
+        assert_eq!(fitting(&Case { pattern, ..usual }), [true, true, true, true, false]);
+        assert_eq!(
+            ["echo", "xblade", "xblade:null"].map(|word| target(word).has_file()),
+            [false, true, false]
+        );
+    }
+
+    #[test]
+    fn a_wrong_target_is_refused_by_name() {
+        for wrong in ["ublade", "xblade:", "vblade:x", "fio:x", "echo:", ""] {
+            let said = wrong.parse::<Target>().unwrap_err().to_string();
+            assert!(said.contains("vblade[:cache|s|d|ds]"), "{wrong}: {said}");
+        }
+        for (wrong, why) in [
+            ("serve", "NAME=COMMAND"),
+            ("=serve", "NAME=COMMAND"),
+            ("a=", "NAME=COMMAND"),
+            ("a=s 'x", "mark"),
+        ] {
+            let said = Target::custom(wrong).unwrap_err().to_string();
+            assert!(said.contains(why), "{wrong}: {said}");
+        }
+    }
+
+    fn plan(words: &str) -> Result<(Plan, Programs, Vec<String>)> {
+        let words =
+            ["xblade-bench", "compare", "--backing", "/tmp"].into_iter().chain(words.split_whitespace());
+        let Subcommand::Compare(args) = Args::try_parse_from(words)?.command else {
+            bail!("another command")
+        };
+        let mut plan = Plan::new(&args)?;
+        let (programs, warnings) = Programs::find(&args, &mut plan)?;
+        Ok((plan, programs, warnings))
+    }
+
+    #[test]
+    fn what_may_be_missing_is_left_out_with_a_warning_that_has_the_remedy() {
+        let (plan_then, _, warnings) = plan("--vblade /no/vblade --targets echo,vblade,vblade:d").unwrap();
+        assert_eq!(plan_then.targets, [Target::Echo]);
+        assert_eq!(warnings.len(), 1);
+        assert!(
+            warnings[0].contains("/no/vblade") && warnings[0].contains("apt-get install vblade"),
+            "{warnings:?}"
+        );
+        assert_eq!(plan("--targets echo").unwrap().2, [""; 0], "nothing is missing that was not asked for");
+    }
+
+    #[test]
+    fn what_has_to_be_there_is_an_error_by_name() {
+        for (words, why) in [
+            ("--targets xblade --xblade /no/xblade", "/no/xblade: there is no such program"),
+            ("--targets vblade --vblade /no/vblade", "nothing left to measure"),
+            (
+                "--targets echo --target-cmd a=no-such-program",
+                "the target a: there is no program `no-such-program`",
+            ),
+        ] {
+            let said = plan(words).unwrap_err().to_string();
+            assert!(said.contains(why), "{words}: {said}");
+        }
+    }
+
+    /// The words of a command without those that select its namespace and core.
+    fn words(options: &str, target: &Target, case: &Case) -> Vec<String> {
+        let (plan, programs, _) = plan(&format!("--targets echo --xblade x {options}")).unwrap();
+        let end = End { namespace: "n".to_owned(), interface: "i" };
+        let command = programs.command(target, case, &plan, &end, Path::new("/d/f"));
+        let words = command.get_args().skip(4).map(|word| word.to_string_lossy().into_owned());
+        words.collect()
+    }
+
+    #[test]
+    fn stores_are_passed_through_and_durability_is_the_case_s() {
+        let (durable, volatile) = (case("write-durable:4096"), case("write-volatile:4096"));
+        let of = |store, case| xblade_export(store, case, Path::new("/d/f"), 7);
+        assert_eq!(of(None, &volatile), "0.1=/d/f,durability=volatile");
+        assert_eq!(of(None, &durable), "0.1=/d/f");
+        assert_eq!(of(Some("direct"), &durable), "0.1=/d/f,store=direct");
+        assert_eq!(of(Some("file"), &volatile), "0.1=/d/f,store=file,durability=volatile");
+        assert_eq!(of(Some("null"), &volatile), "0.1=/d/f,store=null,length=7MiB");
+    }
+
+    #[test]
+    fn it_advertises_as_many_in_flight_as_the_case_has_unless_told_otherwise() {
+        let of = |options: &str, window: u16| {
+            let case = Case { window, ..case("write-durable:4096") };
+            words(options, &Target::Xblade(None), &case).join(" ")
+        };
+        assert_eq!(
+            of("", 200),
+            "x serve 0.1=/d/f --control none --state none --cores 1 --interface i --buffer-count 200"
+        );
+        assert!(of("", 1).ends_with("--buffer-count 64"));
+        assert!(of("--xblade-option --buffer-count=7", 1).ends_with("--interface i --buffer-count=7"));
+    }
+
+    #[test]
+    fn places_are_filled_in_and_quotation_marks_keep_words_together() {
+        let text = "other=serve --on {interface} 'a b' e{shelf}.{slot}={file} -m{mtu} ${HOME} {}";
+        let words = words("", &Target::custom(text).unwrap(), &case("read:512"));
+        assert_eq!(words, ["serve", "--on", "i", "a b", "e0.1=/d/f", "-m1500", "${HOME}", "{}"]);
+    }
+
+    #[test]
+    fn its_log_tells_how_it_serves() {
+        let log = "[T INFO ] 0.1: /d/f (direct), 16 sectors\n[T INFO ] v0: driver veth, MTU 1500, 1 queue\n\
+                   [T INFO ] v0 queue 0: copy-mode rings, rx 512\n[T INFO ] ready: 1 export on v0\n";
+        let told: Vec<String> = xblade_told(log).map(|condition| condition.value).collect();
+        let expected = [
+            "0.1: /d/f (direct), 16 sectors",
+            "v0: driver veth, MTU 1500, 1 queue",
+            "v0 queue 0: copy-mode rings, rx 512",
+        ];
+        assert_eq!(told, expected);
+    }
+}
