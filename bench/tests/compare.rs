@@ -1,5 +1,4 @@
-//! Runs `xblade-bench compare` as a user does. Needs root; otherwise reports the skip on
-//! standard error, past the test harness.
+//! Runs `xblade-bench compare` as a user does.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -9,58 +8,22 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use xblade_kit::{Scratch, apply, needs_root, until};
 
 const BENCH: &str = env!("CARGO_BIN_EXE_xblade-bench");
 
-/// Whether these tests can run; prints the reason if not.
-fn can_run() -> bool {
-    let output = |program: &str, args: &[&str]| Command::new(program).args(args).output();
-    let is_root = output("id", &["-u"]).is_ok_and(|output| output.stdout == b"0\n");
-    let missing =
-        ["ip", "nsenter", "taskset"].into_iter().find(|program| output(program, &["--version"]).is_err());
-    let lacking = match missing {
-        Some(program) => format!("`{program}` is not installed"),
-        None if !is_root => "not root".to_owned(),
-        None => return true,
-    };
-    // Not eprintln!, which the harness captures.
-    let _ = writeln!(std::io::stderr(), "SKIPPED a comparison: {lacking}");
-    false
+fn within(folder: &Scratch, name: &str) -> String {
+    folder.path().join(name).to_str().unwrap().to_owned()
 }
 
-/// A temporary directory of a test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("xbb-compare-{}-{number}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-
-    fn names(&self) -> Vec<String> {
-        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
-        let mut names: Vec<String> = fs::read_dir(&self.0).unwrap().map(name).collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// The names of the files in a folder, in order.
+fn names(folder: &Scratch) -> Vec<String> {
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let mut names: Vec<String> = fs::read_dir(folder.path()).unwrap().map(name).collect();
+    names.sort();
+    names
 }
 
 /// The last core, at most the second.
@@ -69,7 +32,7 @@ fn target_core() -> String {
 }
 
 /// Starts `compare --profile quick`, too short for meaningful figures, in a folder.
-fn start(folder: &Folder, seconds: &str, more: &[&str]) -> Child {
+fn start(folder: &Scratch, seconds: &str, more: &[&str]) -> Child {
     let mut command = Command::new(BENCH);
     command.args(["compare", "--profile", "quick", "--seconds", seconds, "--rounds", "2", "--mib", "4"]);
     command.args([
@@ -78,14 +41,14 @@ fn start(folder: &Folder, seconds: &str, more: &[&str]) -> Child {
         "--target-core",
         &target_core(),
         "--backing",
-        folder.0.to_str().unwrap(),
+        folder.path().to_str().unwrap(),
     ]);
-    command.args(more).current_dir(&folder.0);
+    command.args(more).current_dir(folder.path());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Waits for a comparison: its exit code and output. Checks that it left nothing behind.
-fn end(folder: &Folder, child: Child) -> (Option<i32>, String) {
+fn end(folder: &Scratch, child: Child) -> (Option<i32>, String) {
     let pid = child.id();
     let output = child.wait_with_output().unwrap();
     assert_eq!(left_behind(folder, pid), [""; 0]);
@@ -97,10 +60,10 @@ fn text(output: Output) -> String {
 }
 
 /// The namespaces and files of a comparison.
-fn left_behind(folder: &Folder, pid: u32) -> Vec<String> {
+fn left_behind(folder: &Scratch, pid: u32) -> Vec<String> {
     let listed = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     let ours = format!("xbb-{pid}");
-    [Path::new("/run/netns"), &folder.0, &std::env::temp_dir()]
+    [Path::new("/run/netns"), folder.path(), &std::env::temp_dir()]
         .into_iter()
         .flat_map(listed)
         .map(|path| path.to_string_lossy().into_owned())
@@ -108,7 +71,7 @@ fn left_behind(folder: &Folder, pid: u32) -> Vec<String> {
         .collect()
 }
 
-fn compare(folder: &Folder, more: &[&str]) -> (Option<i32>, String) {
+fn compare(folder: &Scratch, more: &[&str]) -> (Option<i32>, String) {
     end(folder, start(folder, "0.3", more))
 }
 
@@ -117,12 +80,9 @@ fn echo(prefix: &str) -> String {
     format!("{prefix}{BENCH} echo --interface {{interface}} --export {{shelf}}.{{slot}}")
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_report_is_written_and_a_later_comparison_is_set_beside_it() {
-    if !can_run() {
-        return;
-    }
-    let folder = Folder::new();
+    let folder = Scratch::new();
     let xblade = PathBuf::from(BENCH).with_file_name("xblade");
     let targets = if xblade.exists() { "echo,xblade" } else { "echo" };
     if targets == "echo" {
@@ -135,10 +95,10 @@ fn a_report_is_written_and_a_later_comparison_is_set_beside_it() {
     assert!(text.contains("report: ") && text.contains("first/report.html"), "{text}");
     assert!(text.contains("| slow ") && text.contains("too short to say much"), "{text}");
     for name in ["report.html", "report.md", "result.json", "percentiles.svg", "01-echo-read.hgrm"] {
-        assert!(folder.0.join("first").join(name).exists(), "{name}");
+        assert!(folder.path().join("first").join(name).exists(), "{name}");
     }
 
-    let file = folder.path("first/result.json");
+    let file = within(&folder, "first/result.json");
     let result: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     let document = &result["xblade-bench document"];
     let section = &document["sections"][0];
@@ -170,16 +130,13 @@ fn a_report_is_written_and_a_later_comparison_is_set_beside_it() {
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("of earlier |") && text.contains("machine of earlier"), "{text}");
     assert!(text.contains("it compares the machines as well"), "{text}");
-    let names = folder.names();
+    let names = names(&folder);
     assert!(names.len() == 2 && names[1].starts_with("xblade-report-quick-"), "{names:?}");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_target_that_lies_is_found_out() {
-    if !can_run() {
-        return;
-    }
-    let folder = Folder::new();
+    let folder = Scratch::new();
     // The echo acknowledges every write, and stores none.
     let checked = ["--case", "mixed-durable:4096", "--verify"];
     let liar = echo("liar=");
@@ -190,13 +147,10 @@ fn a_target_that_lies_is_found_out() {
     assert!(!text.contains("| echo"), "data are checked only where they are kept: {text}");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_is_wrong_is_told_by_name_and_nothing_is_left() {
-    if !can_run() {
-        return;
-    }
-    let folder = Folder::new();
-    let profile = folder.path("own.toml");
+    let folder = Scratch::new();
+    let profile = within(&folder, "own.toml");
     fs::write(&profile, "about = 'x'\nrounds = 1\nsecond = 1\n").unwrap();
     let more: [(&[&str], &[&str]); 7] = [
         (&["--profile", "speed"], &["--profile speed: there is no such profile", "durable-writes"]),
@@ -218,22 +172,24 @@ fn what_is_wrong_is_told_by_name_and_nothing_is_left() {
             if words[0] == "--profile" { words.to_vec() } else { [&["--profile", "quick"], words].concat() };
         let mut command = Command::new(BENCH);
         command.args(["compare", "--seconds", "0.1", "--rounds", "1", "--warm-up", "0", "--target-core"]);
-        command.arg(target_core()).arg("--backing").arg(&folder.0).args(&words).current_dir(&folder.0);
+        command
+            .arg(target_core())
+            .arg("--backing")
+            .arg(folder.path())
+            .args(&words)
+            .current_dir(folder.path());
         // A program that may not be installed is replaced by one that is.
         command.args(["--vblade", "/bin/true"]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (code, text) = end(&folder, command.spawn().unwrap());
         assert_eq!(code, Some(1), "{words:?}: {text}");
         assert!(wanted.iter().all(|part| text.contains(part)), "{words:?}: {text}");
     }
-    assert_eq!(folder.names(), ["own.toml"], "no report of what was not measured");
+    assert_eq!(names(&folder), ["own.toml"], "no report of what was not measured");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_target_that_never_answers_is_given_up() {
-    if !can_run() {
-        return;
-    }
-    let folder = Folder::new();
+    let folder = Scratch::new();
     let (code, text) = compare(
         &folder,
         &["--targets", "echo", "--target-cmd", "mute=sh -c 'echo here I am; sleep 60; true'"],
@@ -243,16 +199,13 @@ fn a_target_that_never_answers_is_given_up() {
     assert!(text.contains("here I am"), "{text}");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_is_not_root_is_told_so() {
-    if !can_run() {
-        return;
-    }
-    let folder = Folder::new();
+    let folder = Scratch::new();
     // A directory without access for others.
-    let program = folder.path("xblade-bench");
+    let program = within(&folder, "xblade-bench");
     fs::copy(BENCH, &program).unwrap();
-    for path in [&folder.0, Path::new(&program)] {
+    for path in [folder.path(), Path::new(&program)] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let mut command = Command::new(&program);
@@ -269,17 +222,14 @@ fn what_is_not_root_is_told_so() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn an_interrupt_ends_what_a_target_has_started_too() {
-    if !can_run() {
-        return;
-    }
-    let folder = Folder::new();
-    let flag = folder.path("pid");
+    let folder = Scratch::new();
+    let flag = within(&folder, "pid");
     // A child that outlives the program that started it.
     let command_line =
         format!("sh -c 'sleep 300 & echo $! >{flag}.new; mv {flag}.new {flag}; exec {}'", echo(""));
-    let custom = folder.path("custom.toml");
+    let custom = within(&folder, "custom.toml");
     let text = "about = 'x'\ntargets = []\nrounds = 1\nseconds = 60\nbacking = '/tmp'\nmib = 1\ncase = ['read:512']\n";
     fs::write(&custom, text).unwrap();
     let mut command = Command::new(BENCH);
@@ -290,27 +240,19 @@ fn an_interrupt_ends_what_a_target_has_started_too() {
     assert!(text.contains("interrupted"), "{text}");
     let pid = fs::read_to_string(&flag).unwrap();
     let gone = || !Path::new("/proc").join(pid.trim()).join("cwd").exists();
-    wait_until(gone, "the target's child ends");
+    until("the target's child ends", gone);
 }
 
 /// Interrupts a comparison once its pair and these files exist.
-fn end_after(folder: &Folder, child: Child, files: &[&str]) -> String {
+fn end_after(folder: &Scratch, child: Child, files: &[&str]) -> String {
     let pid = child.id();
     let there = || {
         let pair = Path::new("/run/netns").join(format!("xbb-{pid}-i")).exists();
         pair && files.iter().all(|file| Path::new(file).exists())
     };
-    wait_until(there, "the comparison begins");
+    until("the comparison begins", there);
     assert!(Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap().success());
     let (code, text) = end(folder, child);
     assert_eq!(code, Some(1), "{text}");
     text
-}
-
-fn wait_until(done: impl Fn() -> bool, what: &str) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}");
-        sleep(Duration::from_millis(20));
-    }
 }

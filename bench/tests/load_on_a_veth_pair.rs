@@ -1,5 +1,4 @@
-//! Runs loads of every kind as a user does, on veth pairs in temporary namespaces. Needs
-//! root; otherwise reports the skip on standard error, past the test harness.
+//! Runs loads of every kind as a user does, on veth pairs in temporary namespaces.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -8,23 +7,21 @@ mod rig;
 use std::fs;
 use std::path::PathBuf;
 
-use rig::{BENCH, Lie, Rig, can_run};
+use rig::{BENCH, Lie, Rig};
 use serde_json::Value;
+use xblade_kit::{apply, has, needs_root, skipped};
 
 /// Runs the program, and returns the outcomes, too.
 fn outcomes(rig: &Rig, args: &str) -> (Option<i32>, String, Vec<Value>) {
-    let json = rig.files.join("result.json");
+    let json = rig.files().join("result.json");
     let (code, text) = rig.bench(&format!("{args} --json {}", json.display()));
     let all = fs::read(json).map(|bytes| serde_json::from_slice::<Value>(&bytes).unwrap());
     let list = all.ok().and_then(|all| all["xblade-bench"].as_array().cloned());
     (code, text, list.unwrap_or_default())
 }
 
-#[test]
+#[apply(needs_root!)]
 fn every_lie_of_a_target_is_found_and_an_honest_one_passes() {
-    if !can_run(&["ip", "nsenter"]) {
-        return;
-    }
     for (lie, said) in [
         (Lie::None, "no faults"),
         (Lie::Lose, " lost"),
@@ -36,7 +33,7 @@ fn every_lie_of_a_target_is_found_and_an_honest_one_passes() {
             let mut rig = Rig::new(1500);
             rig.start_corrupting(3, lie);
             let (code, text) = rig.bench(&format!(
-                "load --interface xbbi --export 7.3 --port af-packet --op mixed --verify --span 1024 {how}"
+                "load --interface xbp1 --export 7.3 --port af-packet --op mixed --verify --span 1024 {how}"
             ));
             assert_eq!(code, Some(if lie == Lie::None { 0 } else { 2 }), "{lie:?}, {how}: {text}");
             // Not the line of counts, which contains the name of every kind.
@@ -46,16 +43,13 @@ fn every_lie_of_a_target_is_found_and_an_honest_one_passes() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn an_open_loop_keeps_its_rate_and_tells_runs_and_intervals_apart() {
-    if !can_run(&["ip", "nsenter"]) {
-        return;
-    }
     let mut rig = Rig::new(1500);
     rig.start_corrupting(3, Lie::None);
     let (code, text, runs) = outcomes(
         &rig,
-        "load --interface xbbi --export 7.3 --port af-packet --rate 2000 --seconds 1 --warm-up 0.5 --runs 2 \
+        "load --interface xbp1 --export 7.3 --port af-packet --rate 2000 --seconds 1 --warm-up 0.5 --runs 2 \
          --interval 0.25 --pattern zipf:1.1 --seed 5",
     );
     assert_eq!(code, Some(0), "{text}");
@@ -74,19 +68,16 @@ fn an_open_loop_keeps_its_rate_and_tells_runs_and_intervals_apart() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn threads_and_exports_share_a_load_and_hear_only_their_own_replies() {
-    if !can_run(&["ip", "nsenter"]) {
-        return;
-    }
     let mut rig = Rig::new(1500);
     rig.start_corrupting(3, Lie::None);
     rig.start_corrupting(4, Lie::None);
-    let (code, text) = rig.bench("discover --interface xbbi --json");
+    let (code, text) = rig.bench("discover --interface xbp1 --json");
     let told: Value = serde_json::from_str(&text).unwrap();
     let addresses: Vec<_> = told.as_array().unwrap().iter().map(|one| one["export"].as_str()).collect();
     assert_eq!((code, addresses), (Some(0), vec![Some("7.3"), Some("7.4")]), "{text}");
-    let load = "load --interface xbbi --port af-packet --op mixed --read-percent 20 --verify --span 2048";
+    let load = "load --interface xbp1 --port af-packet --op mixed --read-percent 20 --verify --span 2048";
     for (exports, threads) in [("7.3", 4), ("7.3,7.4", 1), ("7.3,7.4", 3)] {
         let (code, text, list) =
             outcomes(&rig, &format!("{load} --export {exports} --threads {threads} --count 9000 --window 8"));
@@ -100,21 +91,18 @@ fn threads_and_exports_share_a_load_and_hear_only_their_own_replies() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_queue_for_each_thread_or_a_clear_refusal() {
-    if !can_run(&["ip", "nsenter"]) {
-        return;
-    }
-    let load = "load --interface xbbi --export 7.3 --port af-xdp --threads 2 --count 4000";
+    let load = "load --interface xbp1 --export 7.3 --port af-xdp --threads 2 --count 4000";
     let mut rig = Rig::new(1500);
-    rig.start_target(&[BENCH, "echo", "--interface", "xbbt", "--export", "7.3"]);
+    rig.start_target(&[BENCH, "echo", "--interface", "xbp0", "--export", "7.3"]);
     let (code, text) = rig.bench(load);
     assert_eq!(code, Some(1));
-    assert!(text.contains("xbbi has 1 queues for 2 threads") && text.contains("--port af-packet"), "{text}");
+    assert!(text.contains("xbp1 has 1 queues for 2 threads") && text.contains("--port af-packet"), "{text}");
 
     let xblade = PathBuf::from(BENCH).with_file_name("xblade");
     if !xblade.exists() {
-        eprintln!("SKIPPED two queues: {} is not built", xblade.display());
+        skipped("a_queue_for_each_thread_or_a_clear_refusal", &format!("{} is not built", xblade.display()));
         return;
     }
     let mut rig = Rig::with_queues(1500, 2);
@@ -122,21 +110,21 @@ fn a_queue_for_each_thread_or_a_clear_refusal() {
     let export = format!("7.3={file}");
     let alone = ["--control", "none", "--state", "none"];
     rig.start_target(
-        &[&[xblade.to_str().unwrap(), "serve", &export, "--interface", "xbbt"][..], &alone].concat(),
+        &[&[xblade.to_str().unwrap(), "serve", &export, "--interface", "xbp0"][..], &alone].concat(),
     );
     let (code, text) = rig.bench(&format!("{load} --op mixed --verify"));
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("latency of 4000 requests"), "{text}");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn no_way_of_writing_gets_past_the_guard_and_no_window_past_the_buffers() {
-    if !can_run(&["ip", "nsenter", "vblade"]) {
+    if !has("no_way_of_writing_gets_past_the_guard_and_no_window_past_the_buffers", "vblade") {
         return;
     }
     let mut rig = Rig::new(1500);
     let (file, bytes) = rig.file_with_data(1 << 20);
-    rig.start_target(&["vblade", "-b", "16", "7", "3", "xbbt", &file]);
+    rig.start_target(&["vblade", "-b", "16", "7", "3", "xbp0", &file]);
     rig.start_corrupting(4, Lie::None);
     for way in [
         "load --op write --rate 100",
@@ -145,13 +133,20 @@ fn no_way_of_writing_gets_past_the_guard_and_no_window_past_the_buffers() {
         "ramp --op write --limit-us 1000",
         "load --op write --span 2 --export 7.4",
     ] {
-        let (code, text) = rig.bench(&format!("{way} --interface xbbi --export 7.3 --port af-packet"));
+        let (code, text) = rig.bench(&format!("{way} --interface xbp1 --export 7.3 --port af-packet"));
         assert_eq!(code, Some(1), "{way}: {text}");
-        assert!(text.contains("export 7.3 holds") && text.contains("--destroy-data"), "{way}: {text}");
+        assert!(
+            ["export 7.3 holds", "ext2/3/4", "--destroy-data"].iter().all(|part| text.contains(part)),
+            "{way}: {text}"
+        );
     }
     assert!(fs::read(&file).unwrap() == bytes, "nothing was written");
+    let write = "load --op write --count 500 --destroy-data";
+    let (code, text) = rig.bench(&format!("{write} --interface xbp1 --export 7.3 --port af-packet"));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(fs::read(&file).unwrap() != bytes);
 
-    let window = "load --interface xbbi --export 7.4,7.3 --port af-packet --count 100 --window 17";
+    let window = "load --interface xbp1 --export 7.4,7.3 --port af-packet --count 100 --window 17";
     let (code, text) = rig.bench(window);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("export 7.3 takes 16") && text.contains("--beyond-buffer-count"), "{text}");
@@ -159,16 +154,13 @@ fn no_way_of_writing_gets_past_the_guard_and_no_window_past_the_buffers() {
     assert_eq!(code, Some(0), "{text}");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_ramp_finds_a_knee_and_keeps_every_step() {
-    if !can_run(&["ip", "nsenter"]) {
-        return;
-    }
     let mut rig = Rig::new(1500);
     rig.start_corrupting(3, Lie::None);
     let (code, text, steps) = outcomes(
         &rig,
-        "ramp --interface xbbi --export 7.3 --port af-packet --seconds 0.1 --from-rate 2000 --precision 50 \
+        "ramp --interface xbp1 --export 7.3 --port af-packet --seconds 0.1 --from-rate 2000 --precision 50 \
          --limit-us 100000",
     );
     assert_eq!(code, Some(0), "{text}");
@@ -177,16 +169,13 @@ fn a_ramp_finds_a_knee_and_keeps_every_step() {
     assert_eq!(steps.first().unwrap()["setup"]["rate"], 2000.0);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_load_leaves_a_report_of_every_run_and_refuses_a_directory_of_others_before_it_begins() {
-    if !can_run(&["ip", "nsenter"]) {
-        return;
-    }
     let mut rig = Rig::new(1500);
     rig.start_corrupting(3, Lie::None);
-    let directory = rig.files.join("report");
+    let directory = rig.files().join("report");
     let load = format!(
-        "load --interface xbbi --export 7.3 --port af-packet --op mixed --seconds 0.5 --interval 0.1 --runs 2 --report {}",
+        "load --interface xbp1 --export 7.3 --port af-packet --op mixed --seconds 0.5 --interval 0.1 --runs 2 --report {}",
         directory.display()
     );
     let (code, text) = rig.bench(&load);

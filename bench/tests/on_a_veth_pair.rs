@@ -1,31 +1,24 @@
-//! Runs the program as a user does, on veth pairs in temporary namespaces. Needs root;
-//! otherwise reports the skip on standard error, past the test harness.
+//! Runs the program as a user does, on veth pairs in temporary namespaces.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 mod rig;
 
-use rig::{BENCH, Rig, can_run, ip, sh};
+use rig::{BENCH, Rig, output};
+use xblade_kit::{Space, apply, has, needs_root, skipped, until};
 
-#[test]
+#[apply(needs_root!)]
 fn the_echo_is_found_and_answers_through_both_ports() {
-    if !can_run(&["ip", "nsenter"]) {
-        return;
-    }
     for (mtu, sectors) in [(1500, 2), (9000, 16)] {
         let mut rig = Rig::new(mtu);
-        rig.start_target(&[BENCH, "echo", "--interface", "xbbt", "--export", "7.3"]);
+        rig.start_target(&[BENCH, "echo", "--interface", "xbp0", "--export", "7.3"]);
         for port in ["af-packet", "af-xdp"] {
-            let json = rig.files.join("result.json");
+            let json = rig.files().join("result.json");
             let (code, text) = rig.bench(&format!(
-                "load --interface xbbi --export 7.3 --op mixed --port {port} --count 5000 --json {}",
+                "load --interface xbp1 --export 7.3 --op mixed --port {port} --count 5000 --json {}",
                 json.display()
             ));
             assert_eq!(code, Some(0), "MTU {mtu}, {port}: {text}");
@@ -35,50 +28,44 @@ fn the_echo_is_found_and_answers_through_both_ports() {
             assert_eq!(setup["sectors"], sectors);
             assert_eq!(setup["port"], port);
         }
-        let (code, text) = rig.bench("discover --interface xbbi");
+        let (code, text) = rig.bench("discover --interface xbp1");
         assert_eq!(code, Some(0));
         assert!(text.contains("7.3") && text.contains("xblade-bench echo"), "{text}");
-        let (code, text) = rig.bench("load --interface xbbi --export 7.4");
+        let (code, text) = rig.bench("load --interface xbp1 --export 7.4");
         assert_eq!(code, Some(1));
         assert!(text.contains("export 7.4: no answer"), "{text}");
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn where_nobody_answers_there_is_a_reason_to_look_into() {
-    if !can_run(&["ip", "nsenter"]) {
-        return;
-    }
     let mut rig = Rig::new(1500);
-    let discover = |rig: &Rig, end: char, interface: &str| {
-        let done = rig.command(end, &[BENCH, "discover", "--interface", interface]).output().unwrap();
+    let discover = |space: &Space, interface: &str| {
+        let done = output(space, &[BENCH, "discover", "--interface", interface]);
         (done.status.code(), String::from_utf8(done.stderr).unwrap())
     };
-    let (code, text) = discover(&rig, 'i', "xbbi");
+    let (code, text) = discover(&rig.pair.peer, "xbp1");
     assert_eq!(code, Some(1));
-    assert!(text.contains("nobody answered on xbbi") && text.contains("segment and VLAN"), "{text}");
-    rig.start_target(&[BENCH, "echo", "--interface", "xbbt", "--export", "7.3"]);
-    let end = Instant::now() + Duration::from_secs(10);
-    while discover(&rig, 'i', "xbbi").0 != Some(0) {
-        assert!(Instant::now() < end, "the echo does not answer");
-    }
-    let (code, text) = discover(&rig, 't', "xbbt");
+    assert!(text.contains("nobody answered on xbp1") && text.contains("segment and VLAN"), "{text}");
+    rig.start_target(&[BENCH, "echo", "--interface", "xbp0", "--export", "7.3"]);
+    until("the echo answers", || discover(&rig.pair.peer, "xbp1").0 == Some(0));
+    let (code, text) = discover(&rig.pair.ours, "xbp0");
     assert_eq!(code, Some(1));
     assert!(text.contains("an xblade serves on it") && text.contains("from another host"), "{text}");
-    ip(&format!("-n {}t link set xbbt down", rig.name));
-    let (code, text) = discover(&rig, 'i', "xbbi");
-    assert!(code == Some(1) && text.contains("it is down (ip link set xbbi up"), "{text}");
+    rig.pair.ours.sh("ip link set xbp0 down");
+    let (code, text) = discover(&rig.pair.peer, "xbp1");
+    assert!(code == Some(1) && text.contains("it is down (ip link set xbp1 up"), "{text}");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_checked_run_passes_on_vblade_and_sees_what_was_changed_behind_its_back() {
-    if !can_run(&["ip", "nsenter", "vblade"]) {
+    if !has("a_checked_run_passes_on_vblade_and_sees_what_was_changed_behind_its_back", "vblade") {
         return;
     }
     let mut rig = Rig::new(9000);
     let file = rig.file(1 << 20);
-    rig.start_target(&["vblade", "-b", "64", "7", "3", "xbbt", &file]);
-    let load = "load --interface xbbi --export 7.3 --verify";
+    rig.start_target(&["vblade", "-b", "64", "7", "3", "xbp0", &file]);
+    let load = "load --interface xbp1 --export 7.3 --verify";
     let (code, text) = rig.bench(&format!("{load} --op mixed --count 3000 --seed 1"));
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("no faults"), "{text}");
@@ -98,71 +85,27 @@ fn a_checked_run_passes_on_vblade_and_sees_what_was_changed_behind_its_back() {
     assert!(text.contains("sector 300: holds the contents of sector 200"), "{text}");
 }
 
-#[test]
-fn an_export_that_holds_data_is_not_written() {
-    if !can_run(&["ip", "nsenter", "vblade"]) {
-        return;
-    }
-    let mut rig = Rig::new(1500);
-    let (file, bytes) = rig.file_with_data(1 << 20);
-    rig.start_target(&["vblade", "-b", "64", "7", "3", "xbbt", &file]);
-    let load = "load --interface xbbi --export 7.3 --op write --count 500";
-    let (code, text) = rig.bench(load);
-    assert_eq!(code, Some(1));
-    assert!(text.contains("ext2/3/4") && text.contains("--destroy-data"), "{text}");
-    assert!(fs::read(&file).unwrap() == bytes, "nothing was written");
-    let (code, text) = rig.bench(&format!("{load} --destroy-data"));
-    assert_eq!(code, Some(0), "{text}");
-    assert!(fs::read(&file).unwrap() != bytes);
-}
-
-#[test]
-fn an_interrupted_comparison_leaves_nothing_behind() {
-    if !can_run(&["ip", "nsenter", "taskset", "kill"]) {
-        return;
-    }
-    // The echo comes first, so the daemon is not started before the interrupt.
-    let args = "compare --xblade /bin/true --rounds 1 --seconds 60 --warm-up 0 --mib 1 --target-core 0";
-    let mut child = Command::new(BENCH).args(args.split(' ')).stderr(Stdio::null()).spawn().unwrap();
-    let pid = child.id();
-    let namespaces = || {
-        let listed = sh("ip", &["netns", "list"]).stdout;
-        String::from_utf8_lossy(&listed).matches(&format!("xbb-{pid}-")).count()
-    };
-    // The first target, the echo, has none.
-    let file = PathBuf::from(format!("/dev/shm/xbb-{pid}-1.img"));
-    let started = Instant::now();
-    while namespaces() < 2 && started.elapsed() < Duration::from_secs(20) {
-        sleep(Duration::from_millis(50));
-    }
-    assert_eq!(namespaces(), 2);
-    assert!(file.exists());
-    assert!(sh("kill", &["-INT", &pid.to_string()]).status.success());
-    let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(1));
-    assert_eq!(namespaces(), 0);
-    assert!(!file.exists());
-    assert!(started.elapsed() < Duration::from_secs(40), "it does not finish its round first");
-}
-
-#[test]
+#[apply(needs_root!)]
 fn a_comparison_with_fio_measures_both_on_one_file_and_keeps_every_sample() {
-    if !can_run(&["ip", "nsenter", "taskset", "dd", "fio"]) {
+    if !has("a_comparison_with_fio_measures_both_on_one_file_and_keeps_every_sample", "fio") {
         return;
     }
     let xblade = PathBuf::from(BENCH).with_file_name("xblade");
     if !xblade.exists() {
-        let _ = writeln!(std::io::stderr(), "SKIPPED a comparison: {} is not built", xblade.display());
+        skipped(
+            "a_comparison_with_fio_measures_both_on_one_file_and_keeps_every_sample",
+            &format!("{} is not built", xblade.display()),
+        );
         return;
     }
     let rig = Rig::new(1500);
-    let report = rig.files.join("report");
+    let report = rig.files().join("report");
     let core = std::thread::available_parallelism().map_or(0, |cores| cores.get().min(2) - 1);
     let (code, text) = rig.bench(&format!(
         "compare --xblade {} --targets fio,xblade:file --xblade-option --idle=adaptive --case write-durable:4096:8 \
          --rounds 2 --seconds 0.5 --warm-up 0 --mib 4 --cold --target-core {core} --backing {} --report {}",
         xblade.display(),
-        rig.files.display(),
+        rig.files().display(),
         report.display()
     ));
     assert_eq!(code, Some(0), "{text}");
@@ -187,6 +130,6 @@ fn a_comparison_with_fio_measures_both_on_one_file_and_keeps_every_sample() {
         let wanted = ["/outcome/seconds", "/outcome/cost/core_busy"];
         assert!(wanted.iter().all(|path| number(path) > 0.0), "{sample}");
     }
-    let left: Vec<_> = fs::read_dir(&rig.files).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> = fs::read_dir(rig.files()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 1, "the files are gone, and so are results: {left:?}");
 }

@@ -8,29 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use xblade_kit::Scratch;
 
 const BENCH: &str = env!("CARGO_BIN_EXE_xblade-bench");
 
 fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
-}
-
-/// A temporary directory, removed when dropped.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("xbb-report-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 fn report(results: &[&Path], directory: Option<&Path>) -> Output {
@@ -53,34 +36,35 @@ fn skipped(why: &str) {
 
 #[test]
 fn a_stored_result_gives_the_same_report_again() {
-    let (place, golden) = (Place::new("again"), tests().join("golden"));
-    let output = report(&[&golden.join("result.json")], Some(&place.0));
+    let (place, golden) = (Scratch::new(), tests().join("golden"));
+    let output = report(&[&golden.join("result.json")], Some(place.path()));
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("latency of 315 requests"), "{}", text(&output.stdout));
     let mut compared = 0;
     for entry in fs::read_dir(&golden).unwrap() {
         let name = entry.unwrap().file_name();
-        let (ours, theirs) = (fs::read(place.0.join(&name)).unwrap(), fs::read(golden.join(&name)).unwrap());
+        let (ours, theirs) =
+            (fs::read(place.path().join(&name)).unwrap(), fs::read(golden.join(&name)).unwrap());
         assert!(ours == theirs, "{}", name.display());
         compared += 1;
     }
-    assert_eq!(fs::read_dir(&place.0).unwrap().count(), compared);
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), compared);
 }
 
 #[test]
 fn several_results_are_laid_over_each_other() {
-    let (place, golden) = (Place::new("several"), tests().join("golden/result.json"));
+    let (place, golden) = (Scratch::new(), tests().join("golden/result.json"));
     let mut all: Value = serde_json::from_slice(&fs::read(golden).unwrap()).unwrap();
     let outcomes = all["xblade-bench document"]["sections"][0]["outcomes"].take();
     let mut files = Vec::new();
     for (at, name) in [(0, "before"), (1, "after")] {
         let mut outcome = outcomes[at].clone();
         outcome["name"] = "".into();
-        let file = place.0.join(format!("{name}.json"));
+        let file = place.path().join(format!("{name}.json"));
         fs::write(&file, serde_json::json!({ "xblade-bench": [outcome] }).to_string()).unwrap();
         files.push(file);
     }
-    let directory = place.0.join("both");
+    let directory = place.path().join("both");
     let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     assert!(report(&files, Some(&directory)).status.success());
     let html = fs::read_to_string(directory.join("report.html")).unwrap();
@@ -95,20 +79,20 @@ fn several_results_are_laid_over_each_other() {
 
 #[test]
 fn a_file_that_is_no_result_is_named() {
-    let place = Place::new("bad");
+    let place = Scratch::new();
     for (name, content, expected) in [
         ("fio.json", "{\"jobs\": []}", "not a result of this program"),
         ("words.json", "IOPS: 5", "not JSON"),
         ("other.json", "{\"xblade-bench\": [{\"name\": 5}]}", "not a result of this version"),
     ] {
-        let file = place.0.join(name);
+        let file = place.path().join(name);
         fs::write(&file, content).unwrap();
         let output = report(&[&file], None);
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1));
         assert!(error.contains(expected) && error.contains(name), "{error}");
     }
-    let missing = report(&[&place.0.join("none.json")], None);
+    let missing = report(&[&place.path().join("none.json")], None);
     assert!(text(&missing.stderr).contains("none.json"), "{}", text(&missing.stderr));
 }
 

@@ -33,8 +33,5 @@ mod trace;
 mod traced;
 
 #[allow(dead_code, reason = "shared with the tests of the process")]
-#[path = "process/initiator.rs"]
-mod initiator;
-#[allow(dead_code, reason = "shared with the tests of the process")]
 #[path = "process/daemon.rs"]
 mod process;

@@ -19,9 +19,6 @@ mod http;
 #[allow(dead_code, reason = "shared with the tests of the process")]
 #[path = "process/image.rs"]
 mod image;
-#[allow(dead_code, reason = "shared with the tests of the process")]
-#[path = "process/initiator.rs"]
-mod initiator;
 #[allow(dead_code, reason = "shared with the tests of the metrics")]
 #[path = "common/overview.rs"]
 mod overview;
@@ -30,9 +27,6 @@ mod running;
 #[allow(dead_code, reason = "shared with the tests of the control socket")]
 #[path = "control/sample.rs"]
 mod sample;
-#[allow(dead_code, reason = "shared with the tests of the process")]
-#[path = "process/settings.rs"]
-mod settings;
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::Path;

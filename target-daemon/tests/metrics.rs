@@ -15,9 +15,6 @@ mod daemon;
 #[allow(dead_code, reason = "shared with the tests of the process")]
 #[path = "process/image.rs"]
 mod image;
-#[allow(dead_code, reason = "shared with the tests of the process")]
-#[path = "process/initiator.rs"]
-mod initiator;
 #[path = "metrics/document.rs"]
 mod document;
 #[path = "metrics/exposition.rs"]

@@ -24,8 +24,6 @@ mod mounts;
 #[path = "process/kinds.rs"]
 mod kinds;
 
-#[path = "process/access.rs"]
-mod access;
 #[path = "process/address.rs"]
 mod address;
 #[path = "process/changes.rs"]
@@ -42,10 +40,10 @@ mod data;
 mod drop_in;
 #[path = "process/faults.rs"]
 mod faults;
+#[path = "process/foreign.rs"]
+mod foreign;
 #[path = "process/image.rs"]
 mod image;
-#[path = "process/initiator.rs"]
-mod initiator;
 #[path = "process/interfaces.rs"]
 mod interfaces;
 #[path = "process/link_changes.rs"]
@@ -66,8 +64,6 @@ mod pauses;
 mod queues;
 #[path = "process/rig.rs"]
 mod rig;
-#[path = "process/settings.rs"]
-mod settings;
 #[path = "process/signals.rs"]
 mod signals;
 #[path = "process/stall.rs"]

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use xblade_kit::{Daemon, Space, program};
+
 /// The `xblade` program: `$XBLADE` if set, else the one next to this test, of the same
 /// profile.
 ///
@@ -15,6 +17,14 @@ use std::sync::OnceLock;
 pub fn xblade() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| std::env::var_os("XBLADE").map_or_else(beside, PathBuf::from))
+}
+
+/// Starts `xblade serve` in a namespace with these arguments and this environment.
+pub fn serve(space: &Space, arguments: &[String], environment: &[(&str, &str)]) -> Daemon {
+    let words: Vec<&str> = std::iter::once("serve").chain(arguments.iter().map(String::as_str)).collect();
+    let mut command = program(xblade(), &words);
+    command.envs(environment.iter().copied());
+    Daemon::spawn(space, command)
 }
 
 fn beside() -> PathBuf {

@@ -4,7 +4,7 @@
 //!                       ┌─► FakeTarget: whole workers over rings in memory; no root, no time
 //! rules ─► Bench ─► Target
 //!                       └─► VethTarget: `xblade serve` behind a veth pair; needs root
-//! crash ─► Link, Daemon                 the same, to be killed and to have its power cut
+//! crash ─► Pair, Daemon                 the same, to be killed and to have its power cut
 //! pause ─► Wire, Daemon                 the same over several lanes, stopped for a moment
 //! ```
 //!
@@ -21,33 +21,27 @@
 mod bench;
 mod binary;
 pub mod crash;
-mod daemon;
 mod fake;
 pub mod frame;
-mod link;
-mod packet;
+mod pattern;
 pub mod pause;
 pub mod rules;
-mod scratch;
 pub mod sim;
 mod stand;
 mod target;
 mod veth;
 
 pub use bench::{Bench, Variant};
-pub use binary::xblade;
-pub use daemon::Daemon;
+pub use binary::{serve, xblade};
 pub use fake::{ExportPlan, FakeTarget, Plan, TestClock};
-pub use link::Link;
-pub use packet::PacketSocket;
-pub use scratch::{Scratch, pattern, sector};
+pub use pattern::{pattern, sector};
 pub use stand::{
     LARGE, LARGE_SECTORS, MAIN, MAIN_SECTORS, READ_ONLY, READ_ONLY_SECTORS, SENTINEL, SENTINEL_SECTORS,
     Stand, THIN, THIN_SECTORS,
 };
 pub use target::Target;
-pub use veth::VethTarget;
-pub use xblade_kit::{Space, may_run};
+pub use veth::{VethTarget, pair};
+pub use xblade_kit::{Daemon, Scratch, Space, may_run};
 
 /// A MAC address in wire order.
 pub type Mac = [u8; 6];

@@ -71,11 +71,6 @@ impl Stand {
         self.scratch.path().join(name(address))
     }
 
-    /// Path of the log of a daemon that serves it.
-    pub fn log(&self) -> PathBuf {
-        self.scratch.path().join("xblade.log")
-    }
-
     /// The current content of the file.
     pub fn contents(&self, address: Address, lba: u64, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count * 512];

@@ -3,13 +3,22 @@
 use std::time::Duration;
 
 use xblade::wire::DropReason;
+use xblade::wire::ether::Mac;
+use xblade_kit::{Daemon, OURS, PATIENCE, PEER, PacketSocket, Pair, Space};
 
-use crate::daemon::{Daemon, START_MAX};
+use crate::binary::serve;
 use crate::frame::{Ask, QUERY, query};
-use crate::link::{Link, TARGET_SIDE};
 use crate::{
-    LARGE, LARGE_SECTORS, MAIN, PacketSocket, READ_ONLY, SENTINEL, SENTINEL_HOST, Stand, THIN, Target,
+    LARGE, LARGE_SECTORS, MAIN, READ_ONLY, SENTINEL, SENTINEL_HOST, Stand, TARGET_MAC, THIN, Target,
 };
+
+/// A pair with one queue and this MTU, with the target in `ours`. The target's end has the
+/// address [`TARGET_MAC`].
+pub fn pair(ours: Space, mtu: u32) -> Pair {
+    let pair = Pair::between(ours, Space::new(), &format!("mtu {mtu} numtxqueues 1 numrxqueues 1"));
+    pair.ours.set_mac(OURS, Mac(TARGET_MAC));
+    pair
+}
 
 /// A daemon over real rings. Dropping it stops and removes everything.
 pub struct VethTarget {
@@ -18,25 +27,23 @@ pub struct VethTarget {
     /// What the daemon sent unasked when it started.
     pub announced: Vec<Vec<u8>>,
     // Last, so that the daemon is gone before its namespace.
-    link: Link,
+    pair: Pair,
 }
 
 impl VethTarget {
     /// Starts the daemon on a stand. `options` are added to its command line; it is ready
     /// once it has made `announcements` announcements.
     pub fn start(stand: &Stand, mtu: u32, options: &[&str], announcements: usize) -> Self {
-        let link = Link::new(mtu);
-        let socket = link.socket().expect("a raw socket");
+        let pair = pair(Space::new(), mtu);
+        let socket = PacketSocket::within(&pair.peer, PEER).expect("a raw socket");
         let mut arguments = exports(stand).to_vec();
         // The rules change sizes for a moment, so it must not check sizes by itself.
-        arguments
-            .extend(["--interface", TARGET_SIDE, "--no-probe", "--measure-every", "0"].map(str::to_owned));
+        arguments.extend(["--interface", OURS, "--no-probe", "--measure-every", "0"].map(str::to_owned));
         arguments.extend(options.iter().map(|option| (*option).to_owned()));
-        let daemon = Daemon::serve(&link.target, &arguments, &[], &stand.log());
-        let mut veth = Self { daemon, socket, announced: Vec::new(), link };
+        let daemon = serve(&pair.ours, &arguments, &[]);
+        let mut veth = Self { daemon, socket, announced: Vec::new(), pair };
         for _ in 0..announcements {
-            let announced =
-                veth.next_reply(START_MAX).expect("an announcement (see the log of xblade below)");
+            let announced = veth.next_reply(PATIENCE).expect("an announcement (see the log of xblade below)");
             veth.announced.push(announced);
         }
         veth.until_answered();
@@ -60,13 +67,13 @@ impl VethTarget {
     }
 
     /// Waits until the daemon has logged this text.
-    pub fn until_said(&mut self, text: &str) {
-        self.daemon.until_said(text);
+    pub fn wait_for(&self, text: &str) {
+        self.daemon.wait_for(text);
     }
 
     /// Runs a command line in the namespace of the daemon.
     pub fn sh(&self, line: &str) {
-        self.link.target.sh(line);
+        self.pair.ours.sh(line);
     }
 
     /// Whether the daemon is still running.

@@ -9,14 +9,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use xblade_kit::{apply, needs_root};
+use xblade_kit::{Daemon, Ended, OURS, PEER, PacketSocket, Pair, Space, apply, may_run, needs_root};
 
 use xblade_tests::frame::{ATA, Ask, QUERY, ata, ata_done, query, query_done};
-use xblade_tests::{Daemon, HOST, Link, PacketSocket, Scratch, may_run, pattern};
+use xblade_tests::{HOST, Scratch, pair, pattern, serve};
 
 const EXPORT: (u16, u8) = (0, 1);
 const SECTORS: usize = 64;
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The kernel's error for a call that is on no list.
 const NOT_PERMITTED: &str = "(os error 1)";
@@ -25,7 +24,7 @@ const DENIED: &str = "(os error 13)";
 const DONE: &str = ": done";
 
 struct Rig {
-    link: Link,
+    pair: Pair,
     socket: PacketSocket,
     images: Scratch,
     state: Scratch,
@@ -34,9 +33,9 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let link = Link::new(1500);
-        let socket = link.socket().expect("a raw socket");
-        let rig = Self { link, socket, images: Scratch::new(), state: Scratch::new(), other: Scratch::new() };
+        let pair = pair(Space::new(), 1500);
+        let socket = PacketSocket::within(&pair.peer, PEER).expect("a raw socket");
+        let rig = Self { pair, socket, images: Scratch::new(), state: Scratch::new(), other: Scratch::new() };
         rig.images.file("a", &pattern(1, 0, SECTORS));
         rig.images.file("neighbour", &pattern(2, 0, SECTORS));
         rig.other.file("secret", b"secret");
@@ -48,18 +47,18 @@ impl Rig {
         let image = self.images.path().join("a");
         let state = self.state.path().display().to_string();
         let mut arguments = vec![format!("0.1={}", image.display())];
-        arguments.extend(["--interface", "xbc0", "--no-probe"].map(str::to_owned));
+        arguments.extend(["--interface", OURS, "--no-probe"].map(str::to_owned));
         if !more.contains(&"--state") {
             arguments.extend(["--state".to_owned(), state]);
         }
         arguments.extend(more.iter().map(|text| (*text).to_owned()));
-        Daemon::serve(&self.link.target, &arguments, environment, &self.other.path().join("log"))
+        serve(&self.pair.ours, &arguments, environment)
     }
 
     /// As [`Self::start`], and waits until it is ready.
     fn serve(&self, environment: &[(&str, &str)], more: &[&str]) -> Daemon {
-        let mut daemon = self.start(environment, more);
-        daemon.until_said("ready:");
+        let daemon = self.start(environment, more);
+        daemon.wait_for("ready:");
         daemon
     }
 
@@ -130,17 +129,9 @@ fn call(what: &str) -> String {
     format!("{number} {arguments}")
 }
 
-/// Stops it as a service manager does.
-#[track_caller]
-fn assert_ends_well(daemon: &mut Daemon) {
-    daemon.signal(libc::SIGTERM);
-    let ended = daemon.end_within(PATIENCE).and_then(|status| status.code());
-    assert_eq!(ended, Some(0), "{}", daemon.said());
-}
-
 /// `/proc/PID/task/*/status` of a process: the lines of each thread.
 fn threads(daemon: &Daemon) -> Vec<BTreeMap<String, String>> {
-    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.id())).unwrap();
+    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
     let texts = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("status")).ok());
     let split = |text: String| {
         let lines = text.lines().filter_map(|line| line.split_once(':'));
@@ -182,7 +173,7 @@ fn faults(daemon: &Daemon) -> Vec<String> {
 
 /// Whether the process could leave its memory in a core file.
 fn core_faults(daemon: &Daemon) -> Option<String> {
-    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     // The soft and the hard limit.
     let limits: Vec<_> = core.split_whitespace().skip(4).take(2).collect();
@@ -195,9 +186,9 @@ fn no_thread_keeps_what_serving_does_not_need() {
     let mut daemon = rig.serve(&[], &[]);
     rig.assert_serves(&mut daemon, 1);
     assert_eq!(faults(&daemon), [""; 0]);
-    assert_eq!(daemon.said().matches("sandbox").count(), 1, "{}", daemon.said());
-    assert!(daemon.said().contains("sandbox: no capabilities, "), "{}", daemon.said());
-    assert_ends_well(&mut daemon);
+    assert_eq!(daemon.log().matches("sandbox").count(), 1, "{}", daemon.log());
+    assert!(daemon.log().contains("sandbox: no capabilities, "), "{}", daemon.log());
+    daemon.stop();
 }
 
 #[apply(needs_root!)]
@@ -225,7 +216,7 @@ fn a_step_that_is_left_out_is_noticed() {
             ("XBLADE_ATTEMPT_PATH", secret),
         ];
         let daemon = rig.serve(&environment, &[]);
-        assert!(daemon.said().contains(outcome), "{left_out}: {}", daemon.said());
+        assert!(daemon.log().contains(outcome), "{left_out}: {}", daemon.log());
     }
 }
 
@@ -234,7 +225,7 @@ fn the_sandbox_can_be_switched_off_with_one_warning() {
     let rig = Rig::new();
     let mut daemon = rig.serve(&[], &["--sandbox", "off"]);
     rig.assert_serves(&mut daemon, 1);
-    let said = daemon.said();
+    let said = daemon.log();
     assert_eq!(said.matches("the sandbox is off").count(), 1, "{said}");
     assert!(said.lines().any(|line| line.contains("WARN") && line.contains("the sandbox is off")), "{said}");
     for thread in threads(&daemon) {
@@ -248,13 +239,13 @@ fn the_sandbox_can_be_switched_off_with_one_warning() {
 fn assert_outcomes(test: &str, attempts: &[(&str, PathBuf, &str)], rig: &Rig, more: &[&str]) {
     for (tag, (what, path, outcome)) in attempts.iter().enumerate() {
         let mut daemon = rig.attempt(what, path, more);
-        daemon.until_said("ready:");
-        daemon.until_said(&format!("attempt {what} by"));
-        let said = daemon.said();
+        daemon.wait_for("ready:");
+        daemon.wait_for(&format!("attempt {what} by"));
+        let said = daemon.log();
         let line = said.lines().find(|line| line.contains("attempt")).unwrap();
         assert!(line.contains(outcome), "{test}: {} should be {outcome}: {line}", path.display());
         rig.assert_serves(&mut daemon, tag as u32);
-        assert_ends_well(&mut daemon);
+        daemon.stop();
     }
 }
 
@@ -349,14 +340,14 @@ fn stores_are_opened_in_the_sandbox() {
         (&ours, &[], ["another export of this process"; 3]),
     ] {
         let mut daemon = rig.serve(&[("XBLADE_OPEN_LATER", path.to_str().unwrap())], more);
-        let said = daemon.said();
+        let said = daemon.log();
         let lines: Vec<_> = said.lines().filter(|line| line.contains("opened later")).collect();
         assert_eq!(lines.len(), 3, "{said}");
         for (line, outcome) in lines.iter().zip(outcomes) {
             assert!(line.contains(outcome), "{} {more:?}: {line}, not {outcome}", path.display());
         }
         rig.assert_serves(&mut daemon, 1);
-        assert_ends_well(&mut daemon);
+        daemon.stop();
     }
 }
 
@@ -370,21 +361,20 @@ fn a_reload_opens_neighbours_and_says_what_to_do_for_the_rest() {
             format!("[[export]]\naddress = \"0.{slot}\"\npath = \"{}\"\n", path.display())
         });
         let head =
-            "interfaces = [\"xbc0\"]\nprobe = false\n[service]\ncontrol = \"none\"\nstate = \"none\"\n";
+            "interfaces = [\"xbp0\"]\nprobe = false\n[service]\ncontrol = \"none\"\nstate = \"none\"\n";
         // Replaced by another file, as editors do it.
         let next = folder.file("next", (head.to_owned() + &exports.collect::<String>()).as_bytes());
         fs::rename(next, &file).unwrap();
     };
     write(None);
     let arguments = ["--config".to_owned(), file.display().to_string()];
-    let log = rig.other.path().join("log");
-    let mut daemon = Daemon::serve(&rig.link.target, &arguments, &[], &log);
-    daemon.until_said("ready:");
+    let mut daemon = serve(&rig.pair.ours, &arguments, &[]);
+    daemon.wait_for("ready:");
     rig.assert_serves(&mut daemon, 1);
     let secret = rig.other.path().join("secret");
     write(Some(secret.clone()));
     daemon.signal(libc::SIGHUP);
-    daemon.until_said(&format!(
+    daemon.wait_for(&format!(
         "{} lies outside of the folders that xblade may open: add folders = [\"{}\"] to [service]",
         secret.display(),
         rig.other.path().display()
@@ -392,11 +382,11 @@ fn a_reload_opens_neighbours_and_says_what_to_do_for_the_rest() {
     rig.assert_serves(&mut daemon, 2);
     write(Some(rig.images.path().join("neighbour")));
     daemon.signal(libc::SIGHUP);
-    daemon.until_said("0.2: ");
+    daemon.wait_for("0.2: ");
     let ask = Ask { tag: 100, ..Ask::new((0, 2), ATA, ata(0x24, 3, 1, &[])) }.from(HOST);
     let expected = ask.reply((0, 2), &ata_done(&ask.argument, 0x40, 0, &pattern(2, 3, 1)));
     rig.expect_reply(&mut daemon, &ask, &expected);
-    assert_ends_well(&mut daemon);
+    daemon.stop();
 }
 
 #[apply(needs_root!)]
@@ -416,7 +406,7 @@ fn states_are_kept_in_the_sandbox() {
             let text = fs::read_to_string(&files[0]).unwrap();
             assert!(files[0].extension().is_some_and(|end| end == "state"), "{files:?}: {text}");
         }
-        assert_ends_well(&mut daemon);
+        daemon.stop();
     }
 }
 
@@ -485,9 +475,8 @@ fn what_only_an_intruder_calls_ends_the_process() {
     for role in ["control", "worker", "helper"] {
         for call in ["exec", "ptrace", "mount", "unshare", "module"] {
             let what = format!("{role}:{call}");
-            let mut daemon = rig.attempt(&what, &nowhere(), &[]);
-            let status = daemon.end_within(PATIENCE).unwrap_or_else(|| panic!("{what} does not end it"));
-            assert_eq!(status.signal(), Some(libc::SIGSYS), "{what}: {status}: {}", daemon.said());
+            let Ended { status, text } = rig.attempt(&what, &nowhere(), &[]).ended();
+            assert_eq!(status.signal(), Some(libc::SIGSYS), "{what}: {status}: {text}");
             assert!(!status.core_dumped(), "{what}");
         }
     }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
-use xblade_kit::{apply, needs_root};
+use xblade_kit::{OURS, apply, needs_root};
 
 use xblade_tests::frame::{ATA, Ask, MASK, QUERY, RESERVE, ata, ata_done, mask, query, query_done, reserve};
 use xblade_tests::{
@@ -67,7 +67,7 @@ fn exports_are_announced_at_start_and_when_the_link_changes() {
     announced.sort();
     assert_eq!(announced, announcements(&[BROADCAST], 16));
 
-    target.sh("ip link set xbc0 mtu 1500");
+    target.sh(&format!("ip link set {OURS} mtu 1500"));
     assert_eq!(next(&mut target, 5), announcements(&[BROADCAST], 2), "at the new MTU");
     let mut bench = Bench::new(&mut target, &stand, Variant::ALL[0]);
     // It fitted before, and will again at the old MTU.
@@ -75,9 +75,9 @@ fn exports_are_announced_at_start_and_when_the_link_changes() {
     bench.silence(&longer.bytes(), &[]);
     bench.ata(MAIN, ata(0x24, 0, 2, &[]), 0x40, 0, &Stand::original(MAIN, 0, 2));
 
-    target.sh("ip link set xbc0 down");
-    target.until_said("link is down");
-    target.sh("ip link set xbc0 up");
+    target.sh(&format!("ip link set {OURS} down"));
+    target.wait_for("link is down");
+    target.sh(&format!("ip link set {OURS} up"));
     assert_eq!(next(&mut target, 5), announcements(&[BROADCAST], 2), "when the link is back");
     target.until_answered();
     let mut bench = Bench::new(&mut target, &stand, Variant::ALL[0]);

@@ -2,16 +2,12 @@
 //! to show that a check finds it.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rustix::net::sockopt;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use xblade_link::{Facts, PacketSocket};
+use xblade_kit::{OURS, PacketSocket, Space};
 use xblade_wire::aoe::{Address, Header};
 use xblade_wire::ata::{self, Command, SECTOR_LEN};
 use xblade_wire::ether::Mac;
@@ -39,26 +35,21 @@ const ONE_OF: u64 = 32;
 /// The size of the export in sectors.
 const SIZE: u64 = 1 << 21;
 const SECTORS_PER_FRAME: u8 = 2;
-const FRAME_BYTES: usize = 9100;
-const SOCKET_BYTES: usize = 32 << 20;
 
-/// The target, on a thread in a namespace. Dropping it ends the thread.
+/// The target, on a thread. Dropping it ends the thread.
 pub struct CorruptingTarget {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl CorruptingTarget {
-    /// Starts it on an interface in a named namespace.
-    pub fn start(namespace: &str, interface: &'static str, address: Address, lie: Lie) -> Self {
-        let namespace = File::open(format!("/run/netns/{namespace}")).unwrap();
+    /// Starts it on the interface of the targets.
+    pub fn start(space: &Space, address: Address, lie: Lie) -> Self {
+        let (socket, own) = (PacketSocket::within(space, OURS).unwrap(), space.mac(OURS));
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let thread = thread::spawn(move || {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            let facts = Facts::read(interface).unwrap();
-            let mut store = Store { own: Mac(facts.mac), address, lie, sectors: HashMap::new(), reads: 0 };
-            store.serve(&PacketSocket::open(facts.index).unwrap(), &seen);
+            Store { own, address, lie, sectors: HashMap::new(), reads: 0 }.serve(&socket, &seen);
         });
         Self { stop, thread: Some(thread) }
     }
@@ -81,13 +72,10 @@ struct Store {
 
 impl Store {
     fn serve(&mut self, socket: &PacketSocket, stop: &AtomicBool) {
-        sockopt::set_socket_recv_buffer_size_force(socket, SOCKET_BYTES).unwrap();
-        sockopt::set_socket_send_buffer_size_force(socket, SOCKET_BYTES).unwrap();
-        let mut frame = [0; FRAME_BYTES];
         while !stop.load(Ordering::Relaxed) {
             // Fails while the interface is down.
-            let len = socket.receive(&mut frame, Duration::from_millis(20)).ok().flatten();
-            if let Some(reply) = len.and_then(|len| self.answer(&frame[..len])) {
+            let frame = socket.receive(Duration::from_millis(20)).ok().flatten();
+            if let Some(reply) = frame.and_then(|frame| self.answer(&frame)) {
                 // The initiator resends what does not fit.
                 let _ = socket.send(&reply);
             }

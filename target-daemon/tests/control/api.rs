@@ -4,32 +4,6 @@ use crate::fake::Fake;
 use crate::http::{ask, get};
 
 #[test]
-fn one_export_is_told_as_all_of_them_are() {
-    let fake = Fake::new();
-    let all = get(&fake.path, "/v1/exports").json();
-    let one = get(&fake.path, "/v1/exports/0.1").json();
-    assert_eq!(all["exports"][0], one);
-    assert_eq!(all["exports"].as_array().map(Vec::len), Some(2));
-    assert_eq!(
-        (&one["config-text"], &one["config-hex"]),
-        (&"kept for\u{fffd}\u{1b}".into(), &"6b65707420666f72ff1b".into())
-    );
-    let host = serde_json::json!(["02:00:00:00:00:01"]);
-    assert_eq!((&one["mask"], &one["reservation"], &one["trim"]), (&host, &host, &true.into()));
-    assert_eq!(get(&fake.path, "/v1/exports/0.1/reservation").json()["reservation"], host);
-    assert_eq!(get(&fake.path, "/v1/exports/0.1/mask").json()["mask"], host);
-    assert_eq!(get(&fake.path, "/v1/exports/0.2/mask").json()["mask"], serde_json::json!([]));
-}
-
-#[test]
-fn the_configuration_is_that_of_the_file() {
-    let fake = Fake::new();
-    let expected: serde_json::Value =
-        serde_json::from_str(&xblade::config::to_json(&crate::sample::serve()).unwrap()).unwrap();
-    assert_eq!(get(&fake.path, "/v1/config").json(), expected);
-}
-
-#[test]
 fn changes_reach_the_control_thread() {
     let fake = Fake::new();
     let rows = [

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::fake::Fake;
 use crate::image::Dir;
+use crate::process::{XBLADE, xblade};
 
 /// A user without any privileges.
 const NOBODY: u32 = 65_534;
@@ -16,8 +17,8 @@ const NOBODY: u32 = 65_534;
 type Said = (i32, String, String);
 
 fn command(socket: &Path, words: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xblade"));
-    command.args(words.split_whitespace()).arg("--control").arg(socket);
+    let mut command = xblade(words);
+    command.arg("--control").arg(socket);
     command
 }
 
@@ -25,75 +26,6 @@ fn said(command: &mut Command) -> Said {
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
-}
-
-fn run(fake: &Fake, words: &str) -> Said {
-    said(&mut command(&fake.path, words))
-}
-
-#[track_caller]
-fn good(fake: &Fake, words: &str) -> String {
-    let (code, out, err) = run(fake, words);
-    assert_eq!((code, err.as_str()), (0, ""), "{words}: {out}");
-    out
-}
-
-/// Requires a line with these words in this order, with anything between them.
-#[track_caller]
-fn assert_line(text: &str, words: &[&str]) {
-    let has = |line: &str| {
-        words.iter().try_fold(line, |rest, word| rest.split_once(word).map(|(_, rest)| rest)).is_some()
-    };
-    assert!(text.lines().any(has), "no line with {words:?} in:\n{text}");
-}
-
-#[test]
-fn json_is_that_of_the_socket() {
-    let fake = Fake::new();
-    for (words, uri) in [("status", "status"), ("stats", "stats"), ("show", "config")] {
-        let out = good(&fake, &format!("{words} --json"));
-        let expected = crate::http::get(&fake.path, &format!("/v1/{uri}")).json();
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap(), expected, "{words}");
-    }
-    let out: serde_json::Value = serde_json::from_str(&good(&fake, "reservations --json")).unwrap();
-    assert_eq!(out[0], serde_json::json!({"address": "0.1", "reservation": ["02:00:00:00:00:01"]}));
-    let out: serde_json::Value = serde_json::from_str(&good(&fake, "masks --json")).unwrap();
-    assert_eq!(out[1], serde_json::json!({"address": "0.2", "mask": []}));
-    let out: serde_json::Value = serde_json::from_str(&good(&fake, "reload --json")).unwrap();
-    assert_eq!(out, serde_json::json!({"changed": []}));
-}
-
-#[test]
-fn show_prints_a_configuration_file() {
-    let fake = Fake::new();
-    let text = good(&fake, "show");
-    assert_eq!(text.trim_end(), xblade::config::to_toml(&crate::sample::serve()).unwrap().trim_end());
-    let loaded = xblade::config::parse("shown", &text, "");
-    assert!(loaded.faults.is_empty(), "{}", loaded.faults);
-    assert_eq!(loaded.serve, crate::sample::serve());
-}
-
-#[test]
-fn changes_are_made_and_told() {
-    let fake = Fake::new();
-    let rows = [
-        ("export add 0.3=/srv/y,ro", "0.3 added"),
-        ("export remove 0.1", "0.1 removed"),
-        ("export resize 0.1", "0.1 measured"),
-        ("export read-only 0.1", "0.1 read-only"),
-        ("export read-only 0.1 --off", "0.1 takes writes"),
-        ("reservations --clear 0.1", "0.1 reservation cleared"),
-        ("masks --clear 0.1", "0.1 mask cleared"),
-    ];
-    for (words, expected) in rows {
-        let out = good(&fake, words);
-        assert!(out.starts_with(expected), "{words}: {out}");
-        assert_eq!(out.trim_end(), fake.last());
-    }
-    assert_eq!(good(&fake, "reload"), "nothing had to change\n");
-    assert_eq!(fake.last(), "reloaded");
-    assert_line(&good(&fake, "reservations"), &["0.1", "02:00:00:00:00:01"]);
-    assert_line(&good(&fake, "masks"), &["EXPORT", "ONLY FOR"]);
 }
 
 /// A relative path is resolved by the command, since the daemon runs in another folder.
@@ -164,7 +96,7 @@ fn who_may_not_is_told_who_may() {
     let daemon = nix::unistd::Group::from_name("daemon").unwrap().unwrap().gid.as_raw();
     // A folder that any user can reach.
     let program = plain.dir().join("xblade");
-    std::fs::copy(env!("CARGO_BIN_EXE_xblade"), &program).unwrap();
+    std::fs::copy(XBLADE, &program).unwrap();
     let status = |fake: &Fake, group: u32| {
         let mut command = Command::new(&program);
         said(command.args(["status", "--control"]).arg(&fake.path).current_dir("/").uid(NOBODY).gid(group))

@@ -7,9 +7,8 @@ use serde_json::Value;
 
 use crate::http;
 use crate::image::{Dir, Image, pattern, sector};
-use crate::initiator::{Initiator, at};
-use crate::process::{Daemon, Report, xblade};
-use xblade_kit::{OURS, PEER, Pair, apply, needs_root};
+use crate::process::{serving, serving_file, xblade};
+use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, Report, apply, at, needs_root};
 
 /// A daemon with a control socket, and a host.
 pub struct Rig {
@@ -29,7 +28,7 @@ impl Rig {
         dir.image("b", 128);
         let socket = dir.path().join("xblade.sock");
         let arguments = format!("0.1={first} -i {OURS} --measure-every 0 --control {}", socket.display());
-        let daemon = Daemon::serve(&pair.ours, &arguments);
+        let daemon = serving(&pair.ours, &arguments);
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         host.until_served(at(0, 1));
         Self { host, daemon, socket, first, dir, pair }
@@ -231,7 +230,7 @@ fn a_reload_by_command_takes_the_file() {
     );
     let one = |address: &str, image: &Image| format!("[[export]]\naddress = '{address}'\npath = '{image}'\n");
     fs::write(&file, head.clone() + &one("0.1", &a)).unwrap();
-    let daemon = Daemon::serve_file(&pair.ours, &file.display().to_string());
+    let daemon = serving_file(&pair.ours, &file.display().to_string());
     assert_eq!(run(&socket, "reload"), (0, "nothing had to change\n".to_owned(), String::new()));
     fs::write(&file, head.clone() + &one("0.1", &a) + &one("0.2", &b)).unwrap();
     let (code, out, err) = run(&socket, "reload");
@@ -253,7 +252,9 @@ fn a_second_daemon_does_not_take_the_socket() {
         format!("serve 0.2={} -i {OURS} --no-probe --control {}", rig.path("b"), rig.socket.display());
     let refused = Daemon::spawn(&other.ours, xblade(&serve)).ended();
     assert_eq!(refused.status.code(), Some(3), "{}", refused.text);
-    assert!(refused.text.contains("another xblade has this control socket"), "{}", refused.text);
+    for part in ["another xblade has this control socket", "--control none"] {
+        assert!(refused.text.contains(part), "{part}: {}", refused.text);
+    }
     let remedy = format!("`xblade export add SHELF.SLOT=PATH --control {}`", rig.socket.display());
     assert!(refused.text.contains(&remedy), "{}", refused.text);
     // Nothing of the second instance is left, and the first one continues.
@@ -268,7 +269,7 @@ fn one_that_was_killed_leaves_nothing_in_the_way() {
     daemon.end_by(libc::SIGKILL);
     let (code, _, err) = run(&socket, "status");
     assert!(code == 3 && err.contains("xblade has exited"), "{err}");
-    let daemon = Daemon::serve(&pair.ours, &format!("0.1={first} -i {OURS} --control {}", socket.display()));
+    let daemon = serving(&pair.ours, &format!("0.1={first} -i {OURS} --control {}", socket.display()));
     assert_eq!(run(&socket, "status").0, 0);
     daemon.stop();
     let (code, _, err) = run(&socket, "status");

@@ -7,7 +7,6 @@ use std::os::unix::net::UnixListener;
 use xblade::control::{self, ControlError};
 
 use crate::fake::Fake;
-use crate::http::get;
 use crate::image::Dir;
 
 #[test]
@@ -33,28 +32,6 @@ fn the_group_is_the_one_asked_for() {
     let socket = fs::metadata(&fake.path).unwrap();
     let daemon = nix::unistd::Group::from_name("daemon").unwrap().unwrap().gid.as_raw();
     assert_eq!((socket.uid(), socket.gid()), (0, daemon));
-}
-
-#[test]
-fn one_that_a_dead_process_left_is_replaced() {
-    let dir = Dir::new();
-    let path = dir.path().join("xblade.sock");
-    drop(UnixListener::bind(&path).unwrap());
-    assert!(path.exists(), "the file stays when its process has gone");
-    let listener = control::bind(&path, None).unwrap();
-    drop(listener);
-    assert!(!path.exists());
-}
-
-#[test]
-fn one_that_somebody_has_is_refused_and_left_alone() {
-    let fake = Fake::new();
-    let said = control::bind(&fake.path, None).unwrap_err();
-    assert!(matches!(said, ControlError::Machine(_)));
-    let said = said.to_string();
-    assert!(said.contains(fake.path.to_str().unwrap()) && said.contains("--control none"), "{said}");
-    assert!(said.contains("one xblade serves all exports of an interface"), "{said}");
-    assert_eq!(get(&fake.path, "/v1/status").status, 200);
 }
 
 #[test]

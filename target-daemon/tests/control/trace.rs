@@ -175,8 +175,8 @@ fn what_a_slow_reader_misses_is_counted() {
 }
 
 fn trace(fake: &Fake, words: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xblade"));
-    command.arg("trace").args(words.split_whitespace()).arg("--control").arg(&fake.path);
+    let mut command = crate::process::xblade(&format!("trace {words}"));
+    command.arg("--control").arg(&fake.path);
     command
 }
 

@@ -12,10 +12,9 @@ use xblade::wire::query;
 use crate::daemon::Rig;
 use crate::http::get;
 use crate::image::patterns;
-use crate::initiator::at;
 use crate::process::xblade;
 use crate::trace::Watcher;
-use xblade_kit::{OURS, PATIENCE, apply, may_run, needs_root, skipped};
+use xblade_kit::{OURS, PATIENCE, apply, at, may_run, needs_root, skipped};
 
 /// Waits until the workers trace.
 fn until_begun(rig: &Rig, mark: usize) {
@@ -93,7 +92,7 @@ fn requests_are_told_as_the_host_has_sent_them() {
             assert_eq!((told["lba"].as_u64(), told["sectors"].as_u64()), (lba, sectors), "{told}");
             assert_eq!(told["code"].as_str(), code, "{told}");
             assert_eq!((&told["address"], &told["interface"]), (&"0.1".into(), &OURS.into()), "{told}");
-            assert_eq!(told["host"], rig.host.mac().to_string());
+            assert_eq!(told["host"], rig.host.mac.to_string());
             let (service, store) = (told["service-ns"].as_u64(), told["store-ns"].as_u64());
             assert!(service > Some(0) && store <= service, "{told}");
             assert_eq!(store.is_some(), outcome == "ok", "{told}");
@@ -132,7 +131,7 @@ fn dropped_frames_are_there_for_tcpdump() {
         let (captured, len) = (word(8) as usize, word(12));
         let frame = &rest[16..16 + captured];
         let header = Header::parse(frame).unwrap();
-        assert_eq!((header.shelf, header.slot, header.ether.src), (9, 9, rig.host.mac()));
+        assert_eq!((header.shelf, header.slot, header.ether.src), (9, 9, rig.host.mac));
         found.push((header.tag, captured, len));
         rest = &rest[16 + captured..];
     }

@@ -9,12 +9,11 @@ use std::time::Duration;
 use twox_hash::{XxHash3_64, XxHash3_128};
 use xblade::wire::ether::Mac;
 
-use crate::daemon::Daemon;
+use crate::daemon::serving_file;
 use crate::golden::{Transcript, check};
 use crate::http;
 use crate::image::{Dir, pattern};
-use crate::initiator::{Initiator, at};
-use xblade_kit::{OURS, PEER, Pair, apply, needs_root};
+use xblade_kit::{Initiator, OURS, PEER, Pair, apply, at, needs_root};
 
 const METRICS: &str = "127.0.0.1:9464";
 
@@ -98,11 +97,11 @@ fn golden_running_service() {
         fs::write(&file, text.replace('%', &place)).unwrap();
     };
     configured(EXPORTS);
-    let daemon = Daemon::serve_file(&pair.ours, &file.display().to_string());
+    let daemon = serving_file(&pair.ours, &file.display().to_string());
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     transcript.replace(&place, "<dir>");
     transcript.replace(pair.ours.mac(OURS), "<mac>");
-    transcript.replace(host.mac(), "<host>");
+    transcript.replace(host.mac, "<host>");
 
     let soon = Duration::from_millis(700);
     for slot in 1..=4 {
@@ -113,7 +112,7 @@ fn golden_running_service() {
         host.answer(tag);
     }
     assert!(host.set_config(at(0, 1), b"mail", soon));
-    let own = host.mac();
+    let own = host.mac;
     assert!(host.reserve(at(0, 1), &[Mac([2, 0, 0, 0, 0, 9]), own], soon));
     assert!(host.add_to_mask(at(0, 2), own, soon));
 

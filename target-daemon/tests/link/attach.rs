@@ -1,12 +1,10 @@
 //! Attaching the program, and the ways in which it is detached.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
-use xblade_kit::{apply, needs_root};
+use xblade_kit::{OURS, Pair, apply, needs_root, sh};
 
 use xblade::link::{Facts, Mode, Program, XdpMode, missing_capabilities, raise_memlock};
 
-use crate::space::{OURS, Pair, facts, sh, until_detached};
+use crate::ours::{facts, until_detached};
 
 #[apply(needs_root!)]
 fn attaches_in_the_mode_asked_for_and_detaches_on_drop() {
@@ -48,47 +46,6 @@ fn auto_falls_back_to_generic_and_says_why() {
 }
 
 #[apply(needs_root!)]
-fn a_killed_process_leaves_nothing_attached() {
-    let pair = Pair::new();
-    for mode in ["native", "generic"] {
-        pair.ours.run(move || {
-            let mut child = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "attach::child_that_waits", "--ignored", "--nocapture"])
-                .env("XBL_CHILD_MODE", mode)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-            assert!(lines.any(|line| line.unwrap().ends_with("attached")), "the child failed");
-            assert_eq!(facts().attached.len(), 1);
-            let refusal = Program::attach(&facts(), Mode::Auto, &[], 0).err().unwrap().to_string();
-            assert!(refusal.contains(&format!("process {}", child.id())), "{refusal}");
-            child.kill().unwrap();
-            child.wait().unwrap();
-            until_detached();
-            drop(Program::attach(&facts(), Mode::Auto, &[], 0).unwrap());
-            until_detached();
-        });
-    }
-}
-
-/// Not a test: the process that the test above kills.
-#[test]
-#[ignore = "run by a_killed_process_leaves_nothing_attached"]
-fn child_that_waits() {
-    let Ok(mode) = std::env::var("XBL_CHILD_MODE") else {
-        return;
-    };
-    let mode = if mode == "native" { Mode::Native } else { Mode::Generic };
-    let program = Program::attach(&facts(), mode, &[], 0).unwrap();
-    println!("attached");
-    // Exits with the parent, if that does not kill it.
-    let _ = std::io::stdin().read(&mut [0]);
-    drop(program);
-}
-
-#[apply(needs_root!)]
 fn an_interface_that_goes_away_takes_no_harm() {
     let pair = Pair::new();
     pair.ours.run(|| {
@@ -121,4 +78,22 @@ fn memlock_is_raised_or_the_remedy_named() {
             assert!(error.to_string().contains("grant CAP_SYS_RESOURCE"), "{error}");
         }
     }
+}
+
+#[apply(needs_root!)]
+fn an_access_list_that_does_not_fit_is_refused() {
+    let pair = Pair::new();
+    pair.ours.run(|| {
+        let list = |len: u16| -> Vec<[u8; 6]> {
+            (0..len).map(|n| [2, 0, 0, 1, n.to_be_bytes()[0], n.to_be_bytes()[1]]).collect()
+        };
+        let error = Program::attach(&facts(), Mode::Auto, &list(4097), 0).err().unwrap();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("4097 addresses, the most is 4096"), "{source}");
+        assert_eq!(facts().attached, []);
+        let mut program = Program::attach(&facts(), Mode::Auto, &list(4096), 0).unwrap();
+        // A full list can be replaced by another full one.
+        let other: Vec<[u8; 6]> = list(4096).iter().map(|mac| [6, 0, 0, 2, mac[4], mac[5]]).collect();
+        program.set_acl(&other).unwrap();
+    });
 }

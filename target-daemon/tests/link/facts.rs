@@ -1,15 +1,17 @@
 //! Facts follow the kernel, and changes cause events.
 
 use std::os::fd::{AsFd, AsRawFd};
-use xblade_kit::{apply, needs_root};
+use xblade_kit::{OURS, PEER, Pair, apply, needs_root, sh, until};
 
 use xblade::link::{Facts, FactsError, LinkEvents, NicSetting};
+use xblade::wire::ether::Mac;
 
-use crate::space::{OURS, PEER, Pair, facts, sh, until};
+use crate::ours::facts;
 
 #[apply(needs_root!)]
 fn facts_are_those_of_the_kernel() {
-    let pair = Pair::with("address 02:00:00:00:00:aa", "");
+    let pair = Pair::new();
+    pair.ours.set_mac(OURS, Mac([2, 0, 0, 0, 0, 0xaa]));
     for mtu in [1500, 9000] {
         pair.mtu(mtu);
         pair.ours.run(move || {
@@ -35,7 +37,7 @@ fn facts_are_those_of_the_kernel() {
 
 #[apply(needs_root!)]
 fn queues_are_those_in_use() {
-    let pair = Pair::with("numrxqueues 4 numtxqueues 4", "numrxqueues 4 numtxqueues 4");
+    let pair = Pair::with("numrxqueues 4 numtxqueues 4");
     pair.ours.run(|| {
         sh(&format!("ethtool -L {OURS} rx 3 tx 3"));
         assert_eq!(facts().queues, 3);
@@ -78,7 +80,7 @@ fn interfaces_of_other_namespaces_do_not_exist() {
     let pair = Pair::new();
     let error = pair.peer.run(|| Facts::read(OURS).unwrap_err());
     let FactsError::Missing { there, .. } = error else { panic!("{error}") };
-    assert_eq!(there, ["xbl1"]);
+    assert_eq!(there, [PEER]);
 }
 
 #[apply(needs_root!)]

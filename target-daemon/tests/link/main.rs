@@ -4,9 +4,6 @@
 
 mod attach;
 mod facts;
-mod foreign;
-mod listener;
-mod refusal;
-mod space;
+mod ours;
 mod steering;
 mod traffic;

@@ -2,19 +2,21 @@
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
-use xblade_kit::{apply, needs_root};
+use xblade_kit::{OURS, PEER, Pair, apply, needs_root, sh, until};
 
 use xblade::link::{Counter, Facts, Mode, PacketSocket, Program};
+use xblade::wire::ether::Mac;
 
-use crate::space::{OURS, PEER, Pair, facts, sh, until, until_detached};
+use crate::ours::{facts, until_detached};
 
 const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xaa];
 const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xbb];
 const SOON: Duration = Duration::from_secs(2);
 
 fn pair() -> Pair {
-    let ours = "address 02:00:00:00:00:aa numrxqueues 2 numtxqueues 2";
-    Pair::with(ours, "address 02:00:00:00:00:bb numrxqueues 2 numtxqueues 2")
+    let pair = Pair::with("numrxqueues 2 numtxqueues 2");
+    pair.ours.set_mac(OURS, Mac(OUR_MAC));
+    pair
 }
 
 /// A Query Config request of 60 bytes whose tag is `number`.
@@ -25,10 +27,8 @@ fn query(to: [u8; 6], number: u8) -> Vec<u8> {
     frame
 }
 
-fn send(pair: &Pair, frame: Vec<u8>) {
-    pair.peer.run(move || {
-        PacketSocket::open(Facts::read(PEER).unwrap().index).unwrap().send(&frame).unwrap();
-    });
+fn send(pair: &Pair, frame: &[u8]) {
+    xblade_kit::PacketSocket::within(&pair.peer, PEER).unwrap().send(frame).unwrap();
 }
 
 fn unbound_socket() -> OwnedFd {
@@ -42,7 +42,7 @@ fn unbound_socket() -> OwnedFd {
 /// Sends one frame and waits until it is counted: exactly once, as `counter`.
 fn counted(pair: &Pair, program: Program, to: [u8; 6], counter: Counter) -> Program {
     let before = program.counters().unwrap();
-    send(pair, query(to, 0));
+    send(pair, &query(to, 0));
     until(counter.name(), || program.counters().unwrap() != before);
     let mut want = before;
     want[counter as usize] += 1;
@@ -90,16 +90,6 @@ fn every_change_at_run_time_takes_effect() {
 }
 
 #[apply(needs_root!)]
-fn the_access_list_holds_from_the_first_frame() {
-    let pair = pair();
-    for (list, counter) in [([2, 0, 0, 0, 0, 0xdd], Counter::Acl), (PEER_MAC, Counter::NoSocket)] {
-        pair.ours.run(until_detached);
-        let program = pair.ours.run(move || Program::attach(&facts(), Mode::Auto, &[list], 0).unwrap());
-        counted(&pair, program, OUR_MAC, counter);
-    }
-}
-
-#[apply(needs_root!)]
 fn the_packet_socket_hears_aoe_of_its_interface_only() {
     let pair = pair();
     let index = pair.ours.run(|| facts().index);
@@ -109,8 +99,8 @@ fn the_packet_socket_hears_aoe_of_its_interface_only() {
 
     let mut other_type = query(OUR_MAC, 1);
     other_type[12..14].copy_from_slice(&[0x88, 0xb5]);
-    send(&pair, other_type);
-    send(&pair, query(OUR_MAC, 2));
+    send(&pair, &other_type);
+    send(&pair, &query(OUR_MAC, 2));
     let len = socket.receive(&mut buffer, SOON).unwrap().unwrap();
     assert_eq!(&buffer[..len], query(OUR_MAC, 2));
 

@@ -8,13 +8,12 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::daemon::Daemon;
+use crate::daemon::serving;
 use crate::http;
 use crate::image::Dir;
-use crate::initiator::{Initiator, at};
 use crate::queries::of_the_dashboard;
 use crate::tools::{alerts, has};
-use xblade_kit::{OURS, PEER, Pair, Space, apply, may_run, needs_root, until};
+use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, Space, apply, at, may_run, needs_root, until};
 
 /// Its listen address inside its namespace.
 const WEB: &str = "127.0.0.1:19090";
@@ -148,7 +147,7 @@ fn prometheus_watches_a_daemon() {
     let socket = dir.path().join("control").display().to_string();
     let service = format!("--metrics {target} --control {socket}");
     let arguments = format!("0.1={image} 0.2=x,store=null,length=8 -i {OURS} {service}");
-    let daemon = Daemon::serve(&pair.ours, &arguments);
+    let daemon = serving(&pair.ours, &arguments);
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     let prometheus = Prometheus::new(&pair.ours, target);
     prometheus.until_it_knows();

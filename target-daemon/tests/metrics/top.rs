@@ -3,11 +3,12 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::thread;
 
 use xblade::control::{bind, channel, start};
 
+use crate::daemon::xblade;
 use crate::http::answer;
 use crate::image::Dir;
 
@@ -21,8 +22,7 @@ fn socket(dir: &Dir) -> (PathBuf, impl Sized) {
 }
 
 pub fn top(arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xblade"));
-    command.arg("top").args(arguments.split_whitespace()).output().unwrap()
+    xblade(&format!("top {arguments}")).output().unwrap()
 }
 
 #[test]

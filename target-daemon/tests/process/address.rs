@@ -3,10 +3,9 @@
 use std::process::Command;
 
 use crate::command_line::assert_refused;
-use crate::daemon::{Daemon, xblade};
+use crate::daemon::{serving, xblade};
 use crate::image::Dir;
-use crate::initiator::{Initiator, at};
-use xblade_kit::{OURS, PEER, Pair, Space, apply, join, needs_root, until};
+use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, Space, apply, at, has, join, needs_root, until};
 
 /// Two targets and a host on one segment.
 struct Segment {
@@ -33,7 +32,7 @@ impl Segment {
 fn an_address_that_another_xblade_serves_is_refused() {
     let (segment, dir) = (Segment::new(), Dir::new());
     let (a, b) = (dir.image("a", 8), dir.image("b", 8));
-    let first = Daemon::serve(&segment.other, &format!("7.3={a} 7.4=x,store=null,length=8 -i {OURS}"));
+    let first = serving(&segment.other, &format!("7.3={a} 7.4=x,store=null,length=8 -i {OURS}"));
     let by = segment.other.mac(OURS).to_string();
     let serve =
         |arguments: &str| Daemon::spawn(&segment.ours, xblade(&format!("serve {arguments} -i {OURS}")));
@@ -58,8 +57,7 @@ fn an_address_that_another_xblade_serves_is_refused() {
 
 #[apply(needs_root!)]
 fn an_address_that_vblade_serves_is_refused() {
-    if Command::new("vblade").output().is_err() {
-        xblade_kit::skipped("an_address_that_vblade_serves_is_refused", "needs vblade");
+    if !has("an_address_that_vblade_serves_is_refused", "vblade") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());

@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::daemon::{Daemon, xblade};
+use crate::daemon::{serving_file, xblade};
 use crate::image::{Dir, pattern, sector};
-use crate::initiator::{Initiator, at};
 use crate::load::Load;
-use xblade_kit::{OURS, PEER, Pair, apply, join, needs_root};
+use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, apply, at, join, needs_root};
 
 /// Reloads under load. The full number is run with `XBLADE_CHANGES=1000`.
 const RELOADS: usize = 50;
@@ -35,7 +34,7 @@ impl Rig {
         }
         let file = dir.path().join("xblade.toml");
         write(&file, &dir, text);
-        let daemon = Daemon::serve_file(&pair.ours, &file.display().to_string());
+        let daemon = serving_file(&pair.ours, &file.display().to_string());
         Self { pair, dir, daemon, file }
     }
 
@@ -308,7 +307,7 @@ fn a_ram_disk_outlives_a_reload_but_not_a_restart() {
     assert_eq!(host.read(at(0, 1), 9, 1), pattern(9, 1));
     let Rig { pair, dir, daemon, file } = rig;
     daemon.stop().report().assert_sound();
-    let again = Daemon::serve_file(&pair.ours, &file.display().to_string());
+    let again = serving_file(&pair.ours, &file.display().to_string());
     host.until_served(at(0, 1));
     assert_eq!(host.read(at(0, 1), 9, 1), [0; 512]);
     drop((again, dir));

@@ -1,10 +1,10 @@
 //! Impossible command lines: each is refused with its exit code, in one line that names the
 //! problem and the remedy, before anything is attached.
 
-use crate::daemon::{Daemon, Ended, xblade};
+use crate::daemon::{serving, xblade};
 use crate::golden::{self, Transcript};
 use crate::image::Dir;
-use xblade_kit::{OURS, Pair, apply, needs_root};
+use xblade_kit::{Daemon, Ended, OURS, Pair, apply, needs_root};
 
 const PLAIN: &str = "0.1=%/a -i xbp0";
 
@@ -67,7 +67,7 @@ fn golden_refusals_in_one_line() {
     pair.ours.until_detached(OURS);
     // The error is in each row, not in the setup.
     let arguments = PLAIN.replace('%', &dir.path().display().to_string());
-    Daemon::serve(&pair.ours, &arguments).stop();
+    serving(&pair.ours, &arguments).stop();
 }
 
 #[apply(needs_root!)]
@@ -78,7 +78,7 @@ fn an_interface_that_carries_no_sector_is_refused() {
     let refused = Daemon::spawn(&pair.ours, xblade(&format!("serve 0.1={image} -i {OURS}"))).ended();
     assert_refused("MTU 533", &refused, 3, &["xbp0: an MTU of 533 has no room", "at least 534"]);
     pair.mtu(534);
-    Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
+    serving(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
 }
 
 /// One line, `error: ` and the problem, at the end; the lines before it report what was

@@ -9,11 +9,10 @@ use std::process::{Command, Output};
 
 use xblade::wire::ether::Mac;
 
-use crate::daemon::{Daemon, xblade, xblade_after};
+use crate::daemon::{serving_file, xblade, xblade_after};
 use crate::image::{Dir, sector};
-use crate::initiator::{Initiator, at};
 use crate::machine::public_copy;
-use xblade_kit::{OURS, PATIENCE, PEER, Pair, apply, join, needs_root};
+use xblade_kit::{Initiator, OURS, PATIENCE, PEER, Pair, apply, at, join, needs_root};
 
 /// Writes a configuration file with this text, where `%` is the directory.
 fn configuration(dir: &Dir, text: &str) -> String {
@@ -43,7 +42,7 @@ fn a_file_is_served_as_the_command_line_would_be() {
          [limits]\nbuffer-count = 16\n[[export]]\naddress = '0.1'\npath = '%/a'\noffset = 8\nlength = '8KiB'\n\
          read-only = true\n",
     );
-    let daemon = Daemon::serve_file(&pair.ours, &file);
+    let daemon = serving_file(&pair.ours, &file);
     daemon.wait_for("ready: 1 export on xbp2, xbp0");
     daemon.wait_for("XDP in generic mode");
     daemon.wait_for("worker 0 runs on core 0");
@@ -78,7 +77,7 @@ fn each_export_is_for_the_hosts_on_its_own_list() {
         let file = configuration(&dir, &format!("{top}{exports}{lists}"));
         host.mac = own;
         host.clear();
-        let daemon = Daemon::serve_file(&pair.ours, &file);
+        let daemon = serving_file(&pair.ours, &file);
         let mut told: Vec<_> = (0..4)
             .map(|_| host.announcement(PATIENCE).unwrap())
             .map(|told| (told.address, told.to))
@@ -270,7 +269,7 @@ fn what_is_shown_can_be_served() {
     let (code, json, _) = run(&pair, &format!("show --json --config {file}"));
     assert!(code == Some(0) && json.contains("\"buffer-count\": 64"), "{json}");
     pair.ours.sh("ip link set lo up");
-    let daemon = Daemon::serve_file(&pair.ours, &file);
+    let daemon = serving_file(&pair.ours, &file);
     // Resources used by a process that serves this file are no problem of the machine.
     let (code, out, err) = run(&pair, &format!("check --config {file}"));
     assert_eq!((code, err.as_str()), (Some(0), ""));
@@ -296,7 +295,7 @@ fn a_reload_with_an_interface_that_cannot_be_served_does_not_ask_for_a_restart()
     let rest = "probe = false\n[[export]]\naddress = '0.1'\nstore = 'null'\nlength = 8\n\
                 [service]\ncontrol = 'none'\nstate = 'none'\n";
     let file = configuration(&dir, &format!("interfaces = ['{OURS}']\n{rest}"));
-    let daemon = Daemon::serve_file(&pair.ours, &file);
+    let daemon = serving_file(&pair.ours, &file);
     for (name, said) in [
         ("xbpnone", "interface `xbpnone` does not exist"),
         ("lo", "lo is the loopback"),

@@ -9,13 +9,12 @@ use std::time::Duration;
 use libc::EIO;
 use twox_hash::XxHash3_128;
 
-use crate::daemon::{Daemon, xblade};
+use crate::daemon::{serving, serving_file, xblade};
 use crate::fuse::{FuseFile, On, Verdict};
 use crate::image::{Dir, pattern, patterns, sector};
-use crate::initiator::{Initiator, at};
 use crate::media::Loop;
 use crate::rig::{ABORTED, GOOD, result};
-use xblade_kit::{OURS, PEER, Pair, apply, needs_root, until};
+use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, apply, at, needs_root, until};
 
 const SOON: Duration = Duration::from_millis(700);
 
@@ -33,7 +32,7 @@ impl Rig {
         let (pair, dir) = (Pair::new(), Dir::new());
         let _ = ["a", "b", "c"].map(|name| dir.image(name, 64));
         symlink(dir.path().join("a"), dir.path().join("link")).unwrap();
-        let daemon = Some(Daemon::serve(&pair.ours, &arguments(&dir, exports)));
+        let daemon = Some(serving(&pair.ours, &arguments(&dir, exports)));
         let host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         let mut rig = Self { host, daemon, dir, pair };
         rig.host.until_served(at(0, 1));
@@ -55,7 +54,7 @@ impl Rig {
     }
 
     fn start(&mut self, exports: &str) {
-        self.daemon = Some(Daemon::serve(&self.pair.ours, &arguments(&self.dir, exports)));
+        self.daemon = Some(serving(&self.pair.ours, &arguments(&self.dir, exports)));
     }
 
     /// The exit code and output of a command.
@@ -264,7 +263,7 @@ fn a_reload_reports_replaced_images_and_does_not_reopen_them() {
         fs::write(&file, text + more).unwrap();
     };
     write("");
-    let daemon = Daemon::serve_file(&pair.ours, &file.display().to_string());
+    let daemon = serving_file(&pair.ours, &file.display().to_string());
     let run = |words: &str| {
         let output = xblade(words).arg("--control").arg(dir.path().join("ctl")).output().unwrap();
         (
@@ -300,7 +299,7 @@ fn over_fuse(options: &str) -> (FuseFile, Rig) {
     let fuse = FuseFile::new(dir.path(), patterns(0, 4096, 0), false);
     // It is in another mount namespace, which only root with all rights can enter.
     let exports = format!("0.1={},{options} --sandbox off", fuse.path().display());
-    let daemon = Some(Daemon::serve(&pair.ours, &arguments(&dir, &exports)));
+    let daemon = Some(serving(&pair.ours, &arguments(&dir, &exports)));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     host.until_served(at(0, 1));
     (fuse, Rig { host, daemon, dir, pair })
@@ -428,7 +427,7 @@ fn a_device_is_known_by_what_it_is_and_not_by_its_number() {
         let _ = fs::remove_file(dir.path().join("device"));
         symlink(device.path(), dir.path().join("device")).unwrap();
     };
-    let serve = || Daemon::serve(&pair.ours, &arguments(&dir, exports));
+    let serve = || serving(&pair.ours, &arguments(&dir, exports));
     let host = || {
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         host.until_served(at(0, 2));

@@ -9,10 +9,9 @@ use std::process::{Command, Output};
 use xblade::wire::ether::Mac;
 
 use crate::command_line::assert_refused;
-use crate::daemon::{Daemon, Record, xblade};
+use crate::daemon::{Record, XBLADE, serving, xblade};
 use crate::image::{Dir, pattern, sector};
-use crate::initiator::{Initiator, at};
-use xblade_kit::{OURS, PATIENCE, PEER, Pair, Space, apply, needs_root, until};
+use xblade_kit::{Daemon, Initiator, OURS, PATIENCE, PEER, Pair, Space, apply, at, needs_root, until};
 
 #[apply(needs_root!)]
 fn it_takes_the_arguments_of_vblade() {
@@ -23,7 +22,7 @@ fn it_takes_the_arguments_of_vblade() {
     let arguments = format!("-b 24 -m {},020000000077 -o 8 -l 16 7 3 {OURS} {image}", host.mac);
     let link = |name: &str| {
         let link = dir.path().join(name);
-        symlink(env!("CARGO_BIN_EXE_xblade"), &link).unwrap();
+        symlink(XBLADE, &link).unwrap();
         let mut command = Command::new(link);
         command.args(arguments.split_whitespace());
         command
@@ -118,7 +117,7 @@ impl Vbladed {
     }
 
     fn start(&self, space: &Space, level: Option<&str>, arguments: &[&str]) -> Output {
-        self.start_by(env!("CARGO_BIN_EXE_xblade"), space, level, arguments)
+        self.start_by(XBLADE, space, level, arguments)
     }
 
     fn start_by(&self, program: &str, space: &Space, level: Option<&str>, arguments: &[&str]) -> Output {
@@ -193,7 +192,7 @@ fn vbladed_says_why_nothing_is_served() {
         assert!(log.contains(&said) && log.ends_with(&format!("exit code {code}\n")), "{log}");
         fs::remove_file(dir.path().join("log")).unwrap();
     }
-    let first = Daemon::serve(&pair.ours, &format!("0.1={a} -i {OURS}"));
+    let first = serving(&pair.ours, &format!("0.1={a} -i {OURS}"));
     let said = refused(&["5", "2", OURS, &b], 3, "`xbp0` is served by another xblade");
     assert!(said.starts_with("error: "), "{said}");
     first.stop();

@@ -6,16 +6,15 @@ use std::path::PathBuf;
 use libc::{EIO, ENOSPC};
 use xblade::wire::aoe::Address;
 
-use crate::daemon::{Daemon, xblade_after};
+use crate::daemon::xblade_after;
 use crate::fuse::{On, Verdict};
 use crate::image::{Dir, patterns};
-use crate::initiator::{Initiator, at};
 use crate::kinds::Kind;
 use crate::load::Load;
 use crate::media::{Loop, command, shut_down};
 use crate::mounts::Mounts;
 use crate::rig::{ABORTED, BAD_READ, GOOD, Rig, SECTORS, result, sick, well};
-use xblade_kit::{OURS, PEER, Pair, apply, may_run, needs_root};
+use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, apply, at, may_run, needs_root};
 
 every_kind!(
     what_the_medium_refuses_is_an_ata_error,
@@ -205,6 +204,8 @@ fn a_file_cut_under_load_stays_cut(kind: &Kind) {
     let mut others = Load::new(rig.host(), well(), 8);
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
+        // Also if this thread panics: the scope waits for the load.
+        let ends = Ends(&done);
         let load = scope.spawn(|| {
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
                 others.run(std::time::Duration::from_millis(20));
@@ -237,13 +238,22 @@ fn a_file_cut_under_load_stays_cut(kind: &Kind) {
         assert_ne!(rig.write(64, &patterns(64, 1, 1)), GOOD);
         assert_ne!(rig.write(63, &patterns(63, 2, 1)), GOOD);
         assert_eq!(size(&image), 64 * 512);
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(ends);
         load.join().unwrap();
     });
     let at: Address = sick();
     assert_eq!(rig.host.identify(at).sectors, 64);
     assert_eq!(rig.read(64, &patterns(64, 1, 0)), (0x41, 0x10), "noticed");
     rig.end();
+}
+
+/// Sets it when dropped.
+struct Ends<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
 }
 
 fn size(image: &crate::image::Image) -> u64 {

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use crate::command_line::assert_refused;
-use crate::daemon::{Daemon, xblade};
+use crate::daemon::{serving, xblade};
 use crate::image::{Dir, pattern, sector};
-use crate::initiator::{Initiator, at};
-use xblade_kit::{OURS, PATIENCE, PEER, Pair, apply, join, needs_root};
+use xblade_kit::{Daemon, Initiator, OURS, PATIENCE, PEER, Pair, apply, at, join, needs_root};
 
 #[apply(needs_root!)]
 fn each_interface_serves_every_export_and_answers_for_itself() {
@@ -17,7 +16,7 @@ fn each_interface_serves_every_export_and_answers_for_itself() {
         format!("0.1={a} 0.2={b},offset=8,length=16 3.0=x,store=null,length=1GiB 3.1={b},offset=24,ro");
     let mut hosts = [(OURS, PEER), ("xbp2", "xbp3")]
         .map(|(ours, peer)| Initiator::new(&pair.peer, peer, pair.ours.mac(ours)));
-    let daemon = Daemon::serve(&pair.ours, &format!("{exports} -i {OURS} -i xbp2"));
+    let daemon = serving(&pair.ours, &format!("{exports} -i {OURS} -i xbp2"));
     daemon.wait_for("ready: 4 exports on xbp0, xbp2");
     for host in &mut hosts {
         let mut told: Vec<_> = (0..4).map(|_| host.announcement(PATIENCE).unwrap()).collect();
@@ -55,27 +54,13 @@ fn each_interface_serves_every_export_and_answers_for_itself() {
 }
 
 #[apply(needs_root!)]
-fn a_read_only_export_refuses_writes() {
-    let (pair, dir) = (Pair::new(), Dir::new());
-    let image = dir.image("a", 8);
-    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image},ro 0.2={image},ro -i {OURS}"));
-    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
-    for slot in [1, 2] {
-        let tag = host.send_write(at(0, slot), 1, &pattern(1, 7));
-        assert_eq!(host.answer(tag).status & 1, 1, "an ATA error");
-        assert_eq!(host.read(at(0, slot), 1, 1), sector(1));
-    }
-    daemon.stop().report().assert_sound();
-}
-
-#[apply(needs_root!)]
 fn an_alternative_name_is_as_good_as_the_name() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let long = "enp5s0f0np0-a-rather-long-name";
     pair.ours.sh(&format!("ip link property add dev {OURS} altname {long} altname enp5s0"));
     for name in ["enp5s0", long, "enp5*"] {
-        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {name}"));
+        let daemon = serving(&pair.ours, &format!("0.1={image} -i {name}"));
         let line = daemon.wait_for("ready:");
         assert!(line.ends_with(&format!("1 export on {OURS}")), "{name}: {line}");
         assert_eq!(Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS)).read(at(0, 1), 1, 1), sector(1));
@@ -98,14 +83,14 @@ fn interfaces_that_lie_on_each_other_are_served_in_any_order() {
     pair.ours.sh(&format!("ip link add xbp2 link {OURS} type macvlan mode bridge && ip link set xbp2 up"));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     for interfaces in [format!("-i {OURS} -i xbp2"), format!("-i xbp2 -i {OURS}"), "-i xbp*".to_owned()] {
-        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} {interfaces}"));
+        let daemon = serving(&pair.ours, &format!("0.1={image} {interfaces}"));
         let line = daemon.wait_for(&format!("xbp2 lies on {OURS}, "));
         assert!(line.contains("WARN") && line.contains("leave one of them out"), "{line}");
         assert_eq!(host.read(at(0, 1), 1, 1), sector(1), "{interfaces}");
         daemon.stop();
     }
     // If another process serves the upper one, both are named.
-    let _daemon = Daemon::serve(&pair.ours, &format!("0.1={image},ro -i xbp2"));
+    let _daemon = serving(&pair.ours, &format!("0.1={image},ro -i xbp2"));
     let refused =
         Daemon::spawn(&pair.ours, xblade(&format!("serve --no-probe 0.2={image},ro -i {OURS}"))).ended();
     let below =

@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use xblade::wire::ether::Mac;
 
-use crate::daemon::Daemon;
+use crate::daemon::serving;
 use crate::image::{Dir, pattern, sector};
-use crate::initiator::{Announcement, Initiator, at};
-use xblade_kit::{OURS, PATIENCE, PEER, Pair, apply, join, needs_root, until};
+use xblade_kit::{Announcement, Initiator, OURS, PATIENCE, PEER, Pair, apply, at, join, needs_root, until};
 
 #[apply(needs_root!)]
 fn a_link_that_was_down_is_served_and_announced_again() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
-    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS}"));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     for (round, (space, name)) in (1..).zip([(&pair.ours, OURS), (&pair.peer, PEER), (&pair.ours, OURS)]) {
         host.write(at(0, 1), 5, &pattern(5, round));
@@ -36,7 +35,7 @@ fn a_link_that_was_down_is_served_and_announced_again() {
 fn replies_that_wait_for_a_link_do_not_hold_up_the_end() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
-    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS}"));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     host.until_served(at(0, 1));
     daemon.signal(libc::SIGSTOP);
@@ -57,7 +56,7 @@ fn an_interface_that_is_down_at_the_start_is_served_when_it_is_up() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     pair.ours.sh(&format!("ip link set {OURS} down"));
-    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS}"));
     daemon.wait_for(&format!("{OURS} is down: bring it up with `ip link set {OURS} up`"));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     pair.ours.sh(&format!("ip link set {OURS} up"));
@@ -72,7 +71,7 @@ fn another_mtu_is_announced_and_used() {
     for mode in ["native", "generic"] {
         let (pair, dir) = (Pair::new(), Dir::new());
         let image = dir.image("a", 256);
-        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS} --xdp-mode {mode}"));
+        let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS} --xdp-mode {mode}"));
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         host.until_served(at(0, 1));
         host.clear();
@@ -102,7 +101,7 @@ fn reads_that_do_not_fit_any_more_wait_for_the_mtu() {
         let (pair, dir) = (Pair::new(), Dir::new());
         let image = dir.image("a", 256);
         pair.mtu(9000);
-        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image},store={store} -i {OURS}"));
+        let daemon = serving(&pair.ours, &format!("0.1={image},store={store} -i {OURS}"));
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         host.until_served(at(0, 1));
         assert_eq!(host.query(at(0, 1), PATIENCE).unwrap().1.sectors_per_frame, 16, "as ever");
@@ -133,7 +132,7 @@ fn reads_that_do_not_fit_any_more_wait_for_the_mtu() {
 fn another_mac_address_is_announced_and_served() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
-    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS}"));
     let before = pair.ours.mac(OURS);
     let mut host = Initiator::new(&pair.peer, PEER, before);
     host.until_served(at(0, 1));
@@ -156,7 +155,7 @@ fn an_interface_that_is_gone_is_named_and_the_others_go_on() {
     let (pair, dir) = (Pair::new(), Dir::new());
     join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
     let image = dir.image("a", 8);
-    let mut daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS} -i xbp2"));
+    let mut daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS} -i xbp2"));
     let mut host = Initiator::new(&pair.peer, "xbp3", pair.ours.mac("xbp2"));
     host.until_served(at(0, 1));
     pair.ours.sh(&format!("ip link del {OURS}"));
@@ -169,7 +168,7 @@ fn an_interface_that_is_gone_is_named_and_the_others_go_on() {
     assert!(line.contains("restart xblade"), "{line}");
     Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS)).assert_silence(at(0, 1));
     assert_eq!(host.read(at(0, 1), 3, 1), sector(3));
-    assert!(daemon.lives());
+    assert!(daemon.is_running());
     // A worker whose lane is gone still sleeps.
     let before = cpu_ticks(daemon.pid());
     std::thread::sleep(Duration::from_millis(500));
@@ -184,7 +183,7 @@ fn an_interface_that_is_gone_is_named_and_the_others_go_on() {
 fn a_renamed_interface_is_served_and_followed() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
-    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS}"));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     host.until_served(at(0, 1));
     pair.ours.sh(&format!("ip link set {OURS} down && ip link set {OURS} name xbp9 && ip link set xbp9 up"));
@@ -202,7 +201,7 @@ fn an_interface_that_was_in_another_namespace_is_not_taken_for_served() {
     let (pair, dir) = (Pair::new(), Dir::new());
     join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
     let image = dir.image("a", 8);
-    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS} -i xbp2"));
+    let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS} -i xbp2"));
     let index = pair.ours.facts(OURS).index;
     // Away and back before the daemon looks, and then with time for a look in between.
     for stopped in [true, false] {
@@ -231,7 +230,7 @@ fn an_interface_that_comes_later_is_logged_once_and_served_after_a_restart() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let arguments = format!("0.1={image} -i xbp[0-9]");
-    let daemon = Daemon::serve(&pair.ours, &arguments);
+    let daemon = serving(&pair.ours, &arguments);
     pair.ours.sh("ip link add xbq2 type veth peer name xbq4");
     join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
     let line = daemon.wait_for("xbp2 fits xbp[0-9], but came after the start");
@@ -254,7 +253,7 @@ fn an_interface_that_comes_later_is_logged_once_and_served_after_a_restart() {
     let text = daemon.stop().text;
     assert_eq!(text.matches("xbp2 fits").count(), 1, "{text}");
     assert!(!text.contains("xbq"), "these are not wanted: {text}");
-    let daemon = Daemon::serve(&pair.ours, &arguments);
+    let daemon = serving(&pair.ours, &arguments);
     late.until_served(at(0, 1));
     daemon.stop();
 }
@@ -264,7 +263,7 @@ fn an_interface_that_comes_later_is_logged_once_and_served_after_a_restart() {
 fn another_interface_under_the_name_of_a_renamed_one_is_logged() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
-    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS}"));
     pair.ours.sh(&format!("ip link set {OURS} down && ip link set {OURS} name xbp9 && ip link set xbp9 up"));
     daemon.wait_for(&format!("{OURS} is called xbp9 now"));
     pair.ours.sh(&format!("ip link add {OURS} type veth peer name xbp4"));
@@ -277,11 +276,11 @@ fn another_interface_under_the_name_of_a_renamed_one_is_logged() {
 fn the_only_interface_may_go_and_the_process_lives() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
-    let mut daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let mut daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS}"));
     pair.peer.sh(&format!("ip link del {PEER}"));
     daemon.wait_for(&format!("{OURS} is gone"));
     daemon.report();
-    assert!(daemon.lives());
+    assert!(daemon.is_running());
     daemon.stop();
 }
 

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use xblade::wire::aoe::Address;
 
 use crate::image::patterns;
-use crate::initiator::Initiator;
-use xblade_kit::PATIENCE;
+use xblade_kit::{Initiator, PATIENCE};
 
 /// Sectors per request.
 const SECTORS: u64 = 2;

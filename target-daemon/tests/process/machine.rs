@@ -1,22 +1,21 @@
 //! Conditions of the machine that must change first.
 
-use std::fs::{self, File};
-use std::os::fd::AsRawFd;
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use crate::command_line::assert_refused;
-use crate::daemon::{Daemon, xblade, xblade_after};
+use crate::daemon::{XBLADE, xblade_after};
 use crate::image::Dir;
-use xblade_kit::{OURS, Pair, apply, needs_root};
+use xblade_kit::{Daemon, OURS, Pair, apply, needs_root};
 
 /// A copy of the program that every user can run.
 pub fn public_copy(dir: &Dir) -> Command {
     let copy = dir.path().join("xblade");
     // Not copied by this process: a child that another test is just starting would hold the
     // copy open for writing, and such a file cannot be executed.
-    let cp = Command::new("cp").arg(env!("CARGO_BIN_EXE_xblade")).arg(&copy).status().unwrap();
+    let cp = Command::new("cp").arg(XBLADE).arg(&copy).status().unwrap();
     assert!(cp.success());
     for path in [dir.path(), &copy] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -40,28 +39,10 @@ fn a_root_without_a_capability_is_told_which() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let mut command = Command::new("setpriv");
-    command.args(["--bounding-set", "-net_raw", env!("CARGO_BIN_EXE_xblade")]);
+    command.args(["--bounding-set", "-net_raw", XBLADE]);
     command.args(["serve", &format!("0.1={image}"), "-i", OURS]);
     let ended = Daemon::spawn(&pair.ours, command).ended();
     assert_refused("no CAP_NET_RAW", &ended, 3, &["lacks CAP_NET_RAW: run"]);
-}
-
-#[apply(needs_root!)]
-fn a_file_that_another_process_has_locked_is_left_alone() {
-    let (pair, dir) = (Pair::new(), Dir::new());
-    let image = dir.image("a", 8);
-    let file = File::options().write(true).open(image.path()).unwrap();
-    // SAFETY: all-zero is a valid `flock`: from the start to the end.
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    lock.l_type = libc::F_WRLCK as libc::c_short;
-    // SAFETY: a valid descriptor and a valid `flock`.
-    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) }, 0);
-    let serve = format!("serve 0.1={image} -i {OURS}");
-    let ended = Daemon::spawn(&pair.ours, xblade(&serve)).ended();
-    let by = format!("/a: is locked by process {}", std::process::id());
-    assert_refused("locked", &ended, 3, &[&by, "end that use"]);
-    drop(file);
-    Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
 }
 
 #[apply(needs_root!)]

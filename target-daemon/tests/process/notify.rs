@@ -6,11 +6,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::daemon::{Daemon, xblade};
+use crate::daemon::xblade;
 use crate::fuse::{FuseFile, On, Verdict};
 use crate::image::{Dir, pattern, patterns};
-use crate::initiator::{Initiator, at};
-use xblade_kit::{OURS, PATIENCE, PEER, Pair, apply, join, needs_root};
+use xblade_kit::{Daemon, Initiator, OURS, PATIENCE, PEER, Pair, apply, at, join, needs_root};
 
 /// The watchdog timeout: a few passes of the control thread.
 const WATCHDOG: Duration = Duration::from_secs(4);
@@ -267,6 +266,6 @@ fn an_interface_that_comes_later_is_shown_and_ends_nothing() {
     assert_eq!(shown, format!("STATUS=1 export on {OURS}; not served until a restart: xbp2"));
     pair.ours.sh("ip link del xbp2");
     assert_eq!(manager.until("STATUS=", "STOPPING"), format!("STATUS=1 export on {OURS}"));
-    assert!(daemon.lives());
+    assert!(daemon.is_running());
     daemon.stop();
 }

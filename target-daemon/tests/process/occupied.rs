@@ -9,19 +9,16 @@ use xblade::link::{Facts, PacketSocket};
 use xblade::ring::{self, SocketConfig, ZeroCopy};
 
 use crate::command_line::assert_refused;
-use crate::daemon::{Daemon, Record, xblade};
+use crate::daemon::{Record, serving, xblade};
+use crate::foreign;
 use crate::image::{Dir, sector};
-use crate::initiator::{Initiator, at};
-use xblade_kit::{OURS, PEER, Pair, Space, apply, needs_root};
-
-#[path = "../link/foreign.rs"]
-mod foreign;
+use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, Space, apply, at, needs_root};
 
 #[apply(needs_root!)]
 fn a_second_instance_is_refused_and_the_first_goes_on() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let (a, b) = (dir.image("a", 8), dir.image("b", 8));
-    let first = Daemon::serve(&pair.ours, &format!("0.1={a} -i {OURS}"));
+    let first = serving(&pair.ours, &format!("0.1={a} -i {OURS}"));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     let named = format!("`{OURS}` is served by another xblade");
     let holder = format!("process {}", first.pid());
@@ -45,7 +42,7 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
     assert!(!said.lines().any(|line| line.starts_with("FIX") && line.contains("XDP program")), "{said}");
     // The same file, even on an interface of its own.
     let second = Daemon::spawn(&pair.peer, xblade(&format!("serve 0.2={a} -i {PEER}"))).ended();
-    assert_refused("same file", &second, 3, &["/a: is locked by", &holder]);
+    assert_refused("same file", &second, 3, &["/a: is locked by", &holder, "end that use"]);
     assert_eq!(host.read(at(0, 1), 4, 1), sector(4));
     first.stop().report().assert_sound();
 }
@@ -106,12 +103,13 @@ fn a_foreign_program_is_named_and_left_in_place() {
         assert_eq!(pair.ours.facts(OURS).attached, before.1);
         // The remedy works verbatim.
         pair.ours.sh(remedy.trim_matches('`'));
-        Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
+        serving(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
     }
     let pair = Pair::new();
     let (link, before) = put_program(&pair.ours, foreign::NATIVE, true);
     let refused = Daemon::spawn(&pair.ours, xblade(&format!("serve 0.1={image} -i {OURS}"))).ended();
-    assert_refused("bpf_link", &refused, 3, &["`xbp_foreign`", "`bpftool link detach id"]);
+    let holder = format!("process {}", std::process::id());
+    assert_refused("bpf_link", &refused, 3, &["`xbp_foreign`", &holder, "`bpftool link detach id"]);
     assert_eq!(pair.ours.facts(OURS).attached, before);
     drop(link);
 }

@@ -3,10 +3,9 @@
 use std::fs;
 
 use crate::command_line::assert_refused;
-use crate::daemon::{Daemon, xblade};
+use crate::daemon::{serving, xblade};
 use crate::image::{Dir, patterns};
-use crate::initiator::{Initiator, at};
-use xblade_kit::{OURS, PEER, Pair, apply, may_run, needs_root, skipped};
+use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, apply, at, may_run, needs_root, skipped};
 
 /// Options, MTU, and the expected log messages.
 const ROWS: &[(&str, u32, &[&str])] = &[
@@ -31,7 +30,7 @@ fn every_option_is_taken_and_the_data_is_right() {
         let (pair, dir) = (Pair::new(), Dir::new());
         pair.mtu(*mtu);
         let image = dir.image("a", 2048);
-        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS} {options}"));
+        let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS} {options}"));
         for part in *said {
             daemon.wait_for(part);
         }
@@ -76,7 +75,7 @@ fn workers_are_pinned_to_the_cores_that_were_named() {
         }
         let pair = Pair::with(&format!("numrxqueues {queues} numtxqueues {queues}"));
         let options = format!("--cores {cores}");
-        let daemon = Daemon::serve(&pair.ours, &format!("0.1=x,store=null,length=8 -i {OURS} {options}"));
+        let daemon = serving(&pair.ours, &format!("0.1=x,store=null,length=8 -i {OURS} {options}"));
         let cores: Vec<&str> = cores.split(',').collect();
         for (worker, core) in cores.iter().enumerate() {
             daemon.wait_for(&format!("worker {worker} runs on core {core}"));
@@ -130,7 +129,7 @@ fn huge_pages_are_used_or_asked_for() {
     for options in ["", "--rx-ring 128"] {
         let dir = Dir::new();
         let image = dir.image("a", 2048);
-        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS} --huge-pages {options}"));
+        let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS} --huge-pages {options}"));
         let maps = fs::read_to_string(format!("/proc/{}/smaps", daemon.pid())).unwrap();
         assert!(maps.contains("/anon_hugepage"), "{options}");
         exercise(&pair, 1500, 20);

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::daemon::{Daemon, xblade};
+use crate::daemon::{serving, xblade};
 use crate::image::{Dir, Image, patterns};
-use crate::initiator::{Initiator, at};
-use xblade_kit::{OURS, PEER, Pair, may_run, skipped};
+use xblade_kit::{Initiator, OURS, PEER, Pair, at, may_run, skipped};
 
 const ROUNDS: u64 = 300;
 const EXPORTS: u8 = 3;
@@ -61,7 +60,7 @@ fn requests_on_the_wrong_queue_reach_their_export() {
         let exports: Vec<String> =
             (0..EXPORTS).zip(images.iter()).map(|(n, i)| format!("1.{n}={i}")).collect();
         let exports = exports.join(" ");
-        let daemon = Daemon::serve(&pair.ours, &format!("{exports} -i {OURS} {options}"));
+        let daemon = serving(&pair.ours, &format!("{exports} -i {OURS} {options}"));
         let sectors = if mtu == 9000 { 16 } else { 2 };
         let running = AtomicU32::new(2);
         let hosts: Vec<Initiator> =
@@ -101,7 +100,7 @@ fn a_worker_that_sleeps_is_woken_for_a_request_handed_to_it() {
     }
     let pair = Pair::new();
     let exports = "1.0=x,store=null,length=8 1.1=x,store=null,length=8";
-    let daemon = Daemon::serve(&pair.ours, &format!("{exports} -i {OURS} --cores 0,1 --spread off"));
+    let daemon = serving(&pair.ours, &format!("{exports} -i {OURS} --cores 0,1 --spread off"));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     let mut times: Vec<Duration> = (0..21)
         .map(|_| {
@@ -132,7 +131,7 @@ fn an_export_goes_to_the_worker_that_it_names_and_its_frames_too() {
     let null = |slot, worker| format!("1.{slot}=x,store=null,length=8,worker={worker}");
     let exports = format!("{} {} {}", null(0, 1), null(1, 1), null(2, 0));
     let control = format!("--control {}", socket.display());
-    let daemon = Daemon::serve(&pair.ours, &format!("{exports} -i {OURS} --cores 0,1 {control}"));
+    let daemon = serving(&pair.ours, &format!("{exports} -i {OURS} --cores 0,1 {control}"));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     for slot in [0, 1, 1, 2] {
         host.read(at(1, slot), 0, 1);

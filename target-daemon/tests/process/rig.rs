@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use xblade::wire::aoe::Address;
 
-use crate::daemon::{Daemon, Ended};
+use crate::daemon::serving;
 use crate::fuse::FuseFile;
 use crate::image::{Dir, Image, pattern, patterns};
-use crate::initiator::{Answer, Initiator, at};
 use crate::kinds::Kind;
-use xblade_kit::{OURS, PEER, Pair};
+use xblade_kit::{Answer, Daemon, Ended, Initiator, OURS, PEER, Pair, at};
 
 /// Sectors of each export.
 pub const SECTORS: u64 = 4096;
@@ -60,7 +59,7 @@ impl Rig {
         let word = kind.word;
         let exports = format!("0.1={},store={word} 0.2={healthy},store={word}", path.display());
         let arguments = format!("{exports} -i {OURS} --cores 0");
-        let daemon = Some(Daemon::serve(&pair.ours, &arguments));
+        let daemon = Some(serving(&pair.ours, &arguments));
         let host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         Self { fuse, daemon, host, pair, healthy, arguments, next: 0, _dirs: [dir, memory] }
     }
@@ -112,13 +111,13 @@ impl Rig {
         self.host.write(well(), lba, &pattern(lba, self.next));
         assert_eq!(self.host.read(well(), lba, 1), pattern(lba, self.next));
         assert_eq!(self.healthy.sectors(lba, 1), pattern(lba, self.next));
-        assert!(self.daemon.as_mut().is_some_and(Daemon::lives), "the process has ended");
+        assert!(self.daemon.as_mut().is_some_and(Daemon::is_running), "the process has ended");
     }
 
     /// Stops the daemon, which must exit with 0, and starts another one.
     pub fn restart(&mut self) -> Ended {
         let ended = self.take_daemon().stop();
-        self.daemon = Some(Daemon::serve(&self.pair.ours, &self.arguments));
+        self.daemon = Some(serving(&self.pair.ours, &self.arguments));
         self.host.until_served(sick());
         ended
     }

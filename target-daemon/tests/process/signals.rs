@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use xblade::wire::ether::Mac;
 
-use crate::daemon::{Daemon, xblade};
+use crate::daemon::{serving, xblade};
 use crate::image::{Dir, pattern, patterns, sector};
-use crate::initiator::{Initiator, at};
-use xblade_kit::{OURS, PATIENCE, PEER, Pair, apply, needs_root, until};
+use xblade_kit::{Daemon, Initiator, OURS, PATIENCE, PEER, Pair, apply, at, needs_root, until};
 
 #[apply(needs_root!)]
 fn a_signal_drains_and_detaches() {
@@ -21,7 +20,7 @@ fn a_signal_drains_and_detaches() {
     for (signal, cores) in [(libc::SIGTERM, "0"), (libc::SIGINT, cores), (libc::SIGTERM, cores)] {
         let images = ["a", "b"].map(|name| dir.image(name, 512));
         let [a, b] = &images;
-        let daemon = Daemon::serve(&pair.ours, &format!("0.0={a} 0.1={b} -i {OURS} --cores {cores}"));
+        let daemon = serving(&pair.ours, &format!("0.0={a} 0.1={b} -i {OURS} --cores {cores}"));
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         host.until_served(at(0, 1));
         let writes: Vec<(u32, usize, u64)> = (0..512)
@@ -64,7 +63,7 @@ fn a_signal_before_ready_ends_it_well() {
 fn a_signal_right_after_ready_is_heard() {
     let pair = Pair::new();
     for _ in 0..5 {
-        let daemon = Daemon::serve(&pair.ours, &format!("0.1=x,store=null,length=8 -i {OURS}"));
+        let daemon = serving(&pair.ours, &format!("0.1=x,store=null,length=8 -i {OURS}"));
         daemon.signal(libc::SIGUSR1);
         daemon.wait_for("UNANSWERED");
         daemon.stop();
@@ -75,7 +74,7 @@ fn a_signal_right_after_ready_is_heard() {
 fn usr1_prints_counters_and_service_times() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
-    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS}"));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     for lba in 0..10 {
         host.write(at(0, 1), lba, &pattern(lba, 1));
@@ -106,7 +105,7 @@ fn a_new_size_is_noticed_said_and_announced() {
         let (image, other) = (dir.image("a", 64), dir.image("b", 8));
         let arguments = format!("0.1={image} 0.2={other} -i {OURS} --measure-every {every}");
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
-        let daemon = Daemon::serve(&pair.ours, &arguments);
+        let daemon = serving(&pair.ours, &arguments);
         // From the start: they may arrive later than the first replies.
         for _ in 0..2 {
             host.announcement(PATIENCE).expect("an announcement");
@@ -235,7 +234,7 @@ fn sudden_death_detaches_and_loses_nothing_acknowledged() {
     let image = dir.image("a", 64);
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     for round in 1..=20 {
-        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+        let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS}"));
         let tags: Vec<u32> =
             (0..32).map(|lba| host.send_write(at(0, 1), lba, &pattern(lba, round))).collect();
         let first = host.answer(tags[0]);
@@ -263,7 +262,7 @@ fn sudden_death_detaches_and_loses_nothing_acknowledged() {
 fn a_stopped_process_goes_on_where_it_was() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
-    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS}"));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     host.until_served(at(0, 1));
     daemon.signal(libc::SIGSTOP);

@@ -7,10 +7,9 @@ use std::time::Duration;
 use xblade::wire::ether::Mac;
 
 use crate::command_line::assert_refused;
-use crate::daemon::{Daemon, xblade};
+use crate::daemon::{serving, xblade};
 use crate::image::{Dir, sector};
-use crate::initiator::{Initiator, at};
-use xblade_kit::{OURS, PEER, Pair, apply, needs_root};
+use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, apply, at, needs_root};
 
 const SOON: Duration = Duration::from_millis(700);
 
@@ -47,7 +46,7 @@ impl Rig {
     }
 
     fn serve(&self) -> (Daemon, Initiator) {
-        let daemon = Daemon::serve(&self.pair.ours, &self.arguments());
+        let daemon = serving(&self.pair.ours, &self.arguments());
         let host = Initiator::new(&self.pair.peer, PEER, self.pair.ours.mac(OURS));
         (daemon, host)
     }
@@ -57,7 +56,7 @@ impl Rig {
 fn what_was_acknowledged_is_there_after_a_sudden_end() {
     let rig = Rig::new();
     let (daemon, mut host) = rig.serve();
-    let own = host.mac();
+    let own = host.mac;
     let stranger = Mac([2, 0, 0, 0, 0, 9]);
     assert!(host.set_config(at(0, 1), b"/dev/etherd/mail", SOON));
     assert!(host.reserve(at(0, 1), &[stranger, own], SOON));

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use xblade::wire::ether::Tags;
 
-use crate::daemon::Daemon;
+use crate::daemon::serving;
 use crate::image::{Dir, patterns};
-use crate::initiator::{Initiator, at};
-use xblade_kit::{OURS, PEER, Pair, Space, apply, needs_root};
+use xblade_kit::{Initiator, OURS, PEER, Pair, Space, apply, at, needs_root};
 
 const STREAM_BYTES: usize = 8 << 20;
 const LIMIT: Option<Duration> = Some(Duration::from_secs(15));
@@ -27,7 +26,7 @@ fn other_traffic_does_not_notice() {
         let image = dir.image("a", 1024);
         // A session from before.
         let (mut here, mut there) = connect(&pair.ours, &pair.peer);
-        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS} --xdp-mode {mode}"));
+        let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS} --xdp-mode {mode}"));
         // The second is in a VLAN, the third has only a priority.
         let tagged = |tci| Tags::NONE.with(0x8100, tci).unwrap();
         let hosts = [Tags::NONE, tagged(0x6005), tagged(0x6000)].map(|tags| {

@@ -4,6 +4,7 @@
 use std::fs;
 use std::process::Command;
 
+use crate::daemon::XBLADE;
 use crate::image::Dir;
 use crate::steer::run;
 use xblade_kit::{OURS, Pair, apply, needs_root};
@@ -56,7 +57,7 @@ fn a_configuration_is_held_against_how_the_machine_is_tuned() {
         );
         let file = dir.path().join("xblade.toml");
         fs::write(&file, text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xblade"));
+        let mut command = Command::new(XBLADE);
         command.arg("check").arg("--config").arg(file);
         let output = pair.ours.run(move || command.output().unwrap());
         (output.status.code(), String::from_utf8(output.stdout).unwrap())

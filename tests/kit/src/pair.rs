@@ -21,6 +21,11 @@ impl Space {
         Mac(self.facts(name).mac)
     }
 
+    /// Sets the MAC address of an interface in this namespace.
+    pub fn set_mac(&self, name: &str, mac: Mac) {
+        self.sh(&format!("ip link set {name} address {mac}"));
+    }
+
     /// Waits until no program is on an interface: the kernel detaches it a moment after the
     /// exit of the process that held it.
     pub fn until_detached(&self, name: &'static str) {
@@ -60,9 +65,13 @@ impl Pair {
 
     /// With options for both ends, as for `ip link add`.
     pub fn with(options: &str) -> Self {
-        let pair = Self { ours: Space::new(), peer: Space::new() };
-        join((&pair.ours, OURS), (&pair.peer, PEER), options);
-        pair
+        Self::between(Space::new(), Space::new(), options)
+    }
+
+    /// Between these two namespaces.
+    pub fn between(ours: Space, peer: Space, options: &str) -> Self {
+        join((&ours, OURS), (&peer, PEER), options);
+        Self { ours, peer }
     }
 
     /// Sets the MTU of both ends, the peer's first if frames get longer.

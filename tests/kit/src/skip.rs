@@ -25,6 +25,13 @@ pub fn may_run(test: &str) -> bool {
     (unsafe { libc::geteuid() }) == 0 || skipped(test, "needs root")
 }
 
+/// Whether this program is installed; reports the skip if not.
+pub fn has(test: &str, program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|path| path.join(program).exists())
+        || skipped(test, &format!("needs {program}"))
+}
+
 /// Reports that a test is skipped. Returns false, for the caller to pass on.
 ///
 /// # Panics

@@ -6,14 +6,15 @@
 
 use std::time::{Duration, Instant};
 
+use xblade::wire::aoe::Address;
+use xblade_kit::{Answer, at};
+
 use super::random::Random;
 use super::stamp::SECTOR;
 use super::write_history::{Checked, Extent, WriteHistory};
-use crate::frame::{ATA, Ask, QUERY, ata, query};
-use crate::{Address, PacketSocket};
 
 /// The export.
-pub const ADDRESS: Address = (7, 3);
+pub const ADDRESS: Address = at(7, 3);
 
 /// The most sectors of one request that fit into a frame at [`MTU`].
 const SECTORS_MAX: u64 = 16;
@@ -30,9 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A quarter of the writes go to these first sectors, where they follow and overlap each
 /// other.
 const HOT_SECTORS: u64 = 512;
-
-const WRITE_EXT: u8 = 0x34;
-const READ_EXT: u8 = 0x24;
 
 /// Counters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -70,10 +68,9 @@ struct Read {
 
 /// An initiator. It outlives the daemons with which it communicates.
 pub struct Initiator {
-    socket: PacketSocket,
+    host: xblade_kit::Initiator,
     random: Random,
     window: usize,
-    next_tag: u32,
     writes: Vec<Write>,
     /// Generations before this one were in flight at the cut.
     cut_before: u64,
@@ -83,30 +80,13 @@ pub struct Initiator {
 
 impl Initiator {
     /// An initiator with this number of writes in flight.
-    pub fn new(socket: PacketSocket, random: Random, window: usize) -> Self {
-        Self {
-            socket,
-            random,
-            window,
-            next_tag: 1,
-            writes: Vec::new(),
-            cut_before: 0,
-            counts: Counts::default(),
-        }
+    pub fn new(host: xblade_kit::Initiator, random: Random, window: usize) -> Self {
+        Self { host, random, window, writes: Vec::new(), cut_before: 0, counts: Counts::default() }
     }
 
     /// Queries until the export answers.
     pub fn until_served(&mut self) {
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            let tag = self.send(QUERY, query(0, b""));
-            while let Some(reply) = self.receive(Duration::from_millis(20)) {
-                if reply.tag == tag {
-                    return;
-                }
-            }
-        }
-        panic!("the export does not answer");
+        self.host.until_served(ADDRESS);
     }
 
     /// Loads the export for a time, which starts with the first reply.
@@ -171,8 +151,8 @@ impl Initiator {
             let room = self.window - reads.len();
             let next = wanted.split_off(wanted.len().saturating_sub(room));
             reads.extend(next.into_iter().map(|lba| self.read(lba)));
-            if let Some(reply) = self.receive(Duration::from_millis(100))
-                && let Some(at) = reads.iter().position(|read| read.tag == reply.tag)
+            if let Some((tag, reply)) = self.receive(Duration::from_millis(100))
+                && let Some(at) = reads.iter().position(|read| read.tag == tag)
             {
                 let lba = reads.swap_remove(at).lba;
                 assert!(reply.is_success(), "sector {lba} cannot be read: {reply:?}");
@@ -197,9 +177,9 @@ impl Initiator {
 
     fn take(&mut self, history: &mut WriteHistory, window: Duration) {
         let mut window = window;
-        while let Some(reply) = self.receive(window) {
+        while let Some((tag, reply)) = self.receive(window) {
             window = Duration::ZERO;
-            let Some(at) = self.writes.iter().position(|write| write.tag == reply.tag) else { continue };
+            let Some(at) = self.writes.iter().position(|write| write.tag == tag) else { continue };
             let write = self.writes.swap_remove(at);
             if reply.is_success() && write.extent.generation < self.cut_before {
                 self.counts.late += 1;
@@ -213,62 +193,15 @@ impl Initiator {
     }
 
     fn send_write(&mut self, history: &WriteHistory, extent: Extent) -> u32 {
-        let argument = ata(WRITE_EXT, extent.lba, extent.count as u8, &history.data(extent));
-        self.send(ATA, argument)
+        self.host.send_write(ADDRESS, extent.lba, &history.data(extent))
     }
 
     fn read(&mut self, lba: u64) -> Read {
-        let tag = self.send(ATA, ata(READ_EXT, lba, SECTORS_MAX as u8, &[]));
+        let tag = self.host.send_read(ADDRESS, lba, SECTORS_MAX as u8);
         Read { tag, lba, sent: Instant::now() }
     }
 
-    fn send(&mut self, command: u8, argument: Vec<u8>) -> u32 {
-        let tag = self.next_tag;
-        self.next_tag += 1;
-        // A frame that cannot be sent counts as lost.
-        let _ = self.socket.send(&Ask { tag, ..Ask::new(ADDRESS, command, argument) }.bytes());
-        tag
-    }
-
-    fn receive(&self, window: Duration) -> Option<Reply> {
-        loop {
-            let frame = self.socket.receive(window).ok()??;
-            if let Some(reply) = Reply::parse(frame) {
-                return Some(reply);
-            }
-        }
-    }
-}
-
-/// The relevant parts of a reply.
-#[derive(Debug)]
-struct Reply {
-    tag: u32,
-    is_refusal: bool,
-    status: u8,
-    error: u8,
-    data: Vec<u8>,
-}
-
-impl Reply {
-    /// Parses an untagged frame of the export.
-    fn parse(mut frame: Vec<u8>) -> Option<Self> {
-        let (shelf, slot) = ADDRESS;
-        let is_its = frame.len() >= 36
-            && frame[14] & 0x08 != 0
-            && frame[16..18] == shelf.to_be_bytes()
-            && frame[18] == slot;
-        is_its.then(|| Self {
-            tag: u32::from_be_bytes(frame[20..24].try_into().unwrap()),
-            is_refusal: frame[14] & 0x04 != 0,
-            status: frame[27],
-            error: frame[25],
-            data: frame.split_off(36),
-        })
-    }
-
-    /// Whether the ATA command succeeded: DRDY, and neither ERR nor DF.
-    fn is_success(&self) -> bool {
-        !self.is_refusal && self.status & 0x61 == 0x40 && self.error == 0
+    fn receive(&mut self, window: Duration) -> Option<(u32, Answer)> {
+        self.host.next_answer(window, |_| true)
     }
 }

@@ -18,15 +18,15 @@ pub fn run(options: &Options, kind: FileSystem) -> Report {
     let mut report = Report::new(format!("power {}", kind.name()));
     // In memory: what a cut leaves is decided above the image.
     let mut stage = Stage::new(options, &report.title, &in_memory(), &mut random);
-    let disk = Disk::new(&stage.link.target, stage.folder(), kind);
+    let disk = Disk::new(&stage.pair.ours, stage.folder(), kind);
     while report.cycles < options.cycles && !options.must_end(&report) {
         stage.begin(&mut report);
         let mut history = WriteHistory::new(random.draw(), SECTORS);
-        disk.renew(&stage.link.target, SECTORS * 512);
+        disk.renew(&stage.pair.ours, SECTORS * 512);
         load_and_cut(&mut stage, &disk, &mut history, &mut random);
-        disk.restart(&stage.link.target);
+        disk.restart(&stage.pair.ours);
         let mut checked = Checked::default();
-        read_file(&disk.open(&stage.link.target), &mut history, &mut checked);
+        read_file(&disk.open(&stage.pair.ours), &mut history, &mut checked);
         report.add(options, &checked);
         stage.end(&mut report);
     }
@@ -35,7 +35,7 @@ pub fn run(options: &Options, kind: FileSystem) -> Report {
 
 fn load_and_cut(stage: &mut Stage<'_>, disk: &Disk, history: &mut WriteHistory, random: &mut Random) {
     let mut daemon = stage.start(&disk.path());
-    let file = disk.open(&stage.link.target);
+    let file = disk.open(&stage.pair.ours);
     stage.initiator.load(history, load_time(random));
     stage.initiator.power_is_cut(history, || disk::cut(&file));
     // On the dead file system, writes may fail or hang, but not be acknowledged.

@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use xblade_kit::{OURS, PEER, Pair};
+
 use super::initiator::{ADDRESS, Initiator, MTU};
 use super::random::Random;
 use super::watchdog::Watchdog;
 use super::{Options, Report};
-use crate::link::TARGET_SIDE;
-use crate::{Daemon, Link, Scratch, Space};
+use crate::{Daemon, Scratch, Space, pair, serve};
 
 /// The prefix of the directories of runs.
 const PREFIX: &str = "xblade-crash";
@@ -18,8 +19,8 @@ pub struct Stage<'a> {
     options: &'a Options,
     /// The initiator.
     pub initiator: Initiator,
-    /// The link; daemons and their mounts are in its `target`.
-    pub link: Link,
+    /// Daemons and their mounts are in `ours`.
+    pub pair: Pair,
     /// The state directory of the daemons, if they have one.
     pub state: Option<PathBuf>,
     watchdog: Watchdog,
@@ -31,12 +32,12 @@ impl<'a> Stage<'a> {
     /// Sets it up, with a directory in `parent` unless the options have another.
     pub fn new(options: &'a Options, title: &str, parent: &Path, random: &mut Random) -> Self {
         let scratch = Scratch::within(options.folder.as_deref().unwrap_or(parent), PREFIX);
-        let link = Link::between(Space::new(), Space::with_mounts(), MTU);
-        let socket = link.socket().expect("a raw socket");
-        let initiator = Initiator::new(socket, Random::new(random.draw()), options.window);
+        let pair = pair(Space::with_mounts(), MTU);
+        let host = xblade_kit::Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        let initiator = Initiator::new(host, Random::new(random.draw()), options.window);
         let folder = scratch.path().to_owned();
-        let watchdog = Watchdog::new(title.to_owned(), folder.join("xblade.log"), folder);
-        Self { options, initiator, link, state: None, watchdog, scratch }
+        let watchdog = Watchdog::new(title.to_owned(), folder);
+        Self { options, initiator, pair, state: None, watchdog, scratch }
     }
 
     /// The directory.
@@ -46,11 +47,11 @@ impl<'a> Stage<'a> {
 
     /// Starts a daemon on this file and waits until it answers.
     pub fn start(&mut self, file: &Path) -> Daemon {
-        let mut daemon = self.launch(file);
-        daemon.until_said("ready:");
+        let daemon = self.launch(file);
+        daemon.wait_for("ready:");
         if let Some(bug) = &self.options.plant {
             // Only a build with planted bugs can have one.
-            daemon.until_said(&format!("planted: {bug}"));
+            daemon.wait_for(&format!("planted: {bug}"));
         }
         self.initiator.until_served();
         daemon
@@ -58,21 +59,21 @@ impl<'a> Stage<'a> {
 
     /// Starts a daemon on this file.
     pub fn launch(&self, file: &Path) -> Daemon {
-        let (shelf, slot) = ADDRESS;
-        let mut export = format!("{shelf}.{slot}={}", file.display());
+        let mut export = format!("{ADDRESS}={}", file.display());
         if let Some(store) = &self.options.store {
             export += &format!(",store={store}");
         }
         if self.options.volatile {
             export += ",durability=volatile";
         }
-        let mut arguments = [&export, "--interface", TARGET_SIDE, "--no-probe"].map(str::to_owned).to_vec();
+        let mut arguments = [&export, "--interface", OURS, "--no-probe"].map(str::to_owned).to_vec();
         if let Some(folder) = &self.state {
             arguments.extend(["--state".to_owned(), folder.display().to_string()]);
         }
         let environment: Vec<_> = self.options.plant.iter().map(|bug| ("XBLADE_PLANT", &**bug)).collect();
-        let log = self.folder().join("xblade.log");
-        Daemon::serve(&self.link.target, &arguments, &environment, &log)
+        let daemon = serve(&self.pair.ours, &arguments, &environment);
+        self.watchdog.follow(daemon.log_reader());
+        daemon
     }
 
     /// Begins a cycle.

@@ -3,27 +3,21 @@
 //! elsewhere.
 
 use std::fs::File;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use xblade::wire::ether;
+use xblade_kit::{Initiator, OURS, PATIENCE, PEER};
 
 use super::disk::{self, Disk, FileSystem};
 use super::initiator::ADDRESS;
 use super::random::Random;
 use super::stage::{Stage, in_memory};
 use super::{Options, Report};
-use crate::frame::{Ask, MASK, QUERY, RESERVE, mac, mask, query, reserve};
-use crate::{Daemon, HOST, Mac, PacketSocket};
-
-/// The longest wait for a reply that must arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// When a request is resent.
-const RESEND: Duration = Duration::from_secs(1);
+use crate::frame::{MASK, QUERY, RESERVE, mac, mask, query, reserve};
+use crate::{Daemon, HOST, Mac};
 
 /// How long to watch for a reply that must not arrive.
 const AFTER_THE_CUT: Duration = Duration::from_millis(20);
-
-/// The end of the AoE header in a reply.
-const ARGUMENT: usize = 24;
 
 /// Cuts the power until it has done so often enough, or state is lost. In the report,
 /// writes are changes of the state.
@@ -31,24 +25,27 @@ pub fn run(options: &Options, kind: FileSystem) -> Report {
     let mut random = Random::new(options.seed);
     let mut report = Report::new(format!("state {}", kind.name()));
     let mut stage = Stage::new(options, &report.title, &in_memory(), &mut random);
-    let disk = Disk::new(&stage.link.target, stage.folder(), kind);
+    let disk = Disk::new(&stage.pair.ours, stage.folder(), kind);
     let export = stage.folder().join("export");
     File::create(&export).and_then(|file| file.set_len(1 << 20)).expect("an export");
-    let mut host = Host::new(stage.link.socket().expect("a raw socket"));
+    let mut host = Host::new(Initiator::new(&stage.pair.peer, PEER, stage.pair.ours.mac(OURS)));
     while report.cycles < options.cycles && !options.must_end(&report) {
         stage.begin(&mut report);
         // The daemon creates the directory, so that is cut off as well.
         let folder = disk.path().with_file_name(format!("state-{}", report.cycles));
         stage.state = Some(folder.clone());
         let mut daemon = stage.start(&export);
-        let handle = stage.link.target.run(move || File::open(folder)).expect("the state folder");
+        let handle = stage.pair.ours.run(move || File::open(folder)).expect("the state folder");
         let acknowledged = host.set_and_cut(&mut random, || disk::cut(&handle));
         stage.initiator.counts.acknowledged += acknowledged;
         drop(handle);
         daemon.kill(|| ());
-        disk.restart(&stage.link.target);
-        let mut daemon = stage.launch(&export);
-        let found = host.read_back(&mut daemon);
+        disk.restart(&stage.pair.ours);
+        let daemon = stage.launch(&export);
+        let found = host.read_back(&daemon);
+        if found.is_some() {
+            daemon.stop();
+        }
         host.check(options, found, &mut report);
         stage.end(&mut report);
     }
@@ -98,8 +95,7 @@ impl Settings {
 
 /// A host that makes one change after the other.
 struct Host {
-    socket: PacketSocket,
-    tag: u32,
+    host: Initiator,
     /// Each was sent after the one before.
     versions: Vec<Settings>,
     /// The last acknowledged one.
@@ -107,8 +103,10 @@ struct Host {
 }
 
 impl Host {
-    fn new(socket: PacketSocket) -> Self {
-        Self { socket, tag: 0x5e77_0000, versions: Vec::new(), acknowledged: 0 }
+    fn new(mut host: Initiator) -> Self {
+        host.mac = ether::Mac(HOST);
+        host.set_next_tag(0x5e77_0000);
+        Self { host, versions: Vec::new(), acknowledged: 0 }
     }
 
     /// Makes some changes, and cuts the power. A reply to a request in flight at that
@@ -125,7 +123,7 @@ impl Host {
         }
         if random.within(0..2) == 0 {
             let request = self.next_version(random);
-            self.send(&request);
+            self.host.send_argument(ADDRESS, request.0.into(), &request.1);
             std::thread::sleep(Duration::from_micros(random.within(0..2000)));
         }
         cut();
@@ -145,8 +143,8 @@ impl Host {
     }
 
     /// The settings of a new daemon; `None` if it refuses to serve the export.
-    fn read_back(&mut self, daemon: &mut Daemon) -> Option<Settings> {
-        if !daemon.says("ready:") {
+    fn read_back(&mut self, daemon: &Daemon) -> Option<Settings> {
+        if !daemon.logs("ready:") {
             return None;
         }
         let mut ask = |command, argument| self.exchange(&(command, argument), PATIENCE).expect("an answer");
@@ -178,27 +176,7 @@ impl Host {
     }
 
     /// The argument of the reply, if one arrives within this time.
-    fn exchange(&mut self, request: &(u8, Vec<u8>), limit: Duration) -> Option<Vec<u8>> {
-        let end = Instant::now() + limit;
-        while Instant::now() < end {
-            let tag = self.send(request);
-            let again = end.min(Instant::now() + RESEND);
-            while Instant::now() < again {
-                let Ok(Some(mut frame)) = self.socket.receive(Duration::from_millis(5)) else { continue };
-                if frame[20..ARGUMENT] == tag.to_be_bytes() {
-                    assert!(frame[14] & 0x0C == 0x08, "refused: {frame:02x?}");
-                    return Some(frame.split_off(ARGUMENT));
-                }
-            }
-        }
-        None
-    }
-
-    fn send(&mut self, (command, argument): &(u8, Vec<u8>)) -> u32 {
-        self.tag += 1;
-        // A frame that cannot be sent counts as lost.
-        let _ =
-            self.socket.send(&Ask { tag: self.tag, ..Ask::new(ADDRESS, *command, argument.clone()) }.bytes());
-        self.tag
+    fn exchange(&mut self, (command, argument): &(u8, Vec<u8>), limit: Duration) -> Option<Vec<u8>> {
+        self.host.exchange(ADDRESS, (*command).into(), argument, limit)
     }
 }

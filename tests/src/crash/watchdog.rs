@@ -1,6 +1,5 @@
 //! Ends the process if a cycle takes too long.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -9,22 +8,32 @@ use std::time::Duration;
 /// The longest time of a cycle.
 const CYCLE_MAX: Duration = Duration::from_secs(30);
 
+/// Returns the log of a daemon.
+type Log = Box<dyn Fn() -> String + Send>;
+
+enum Event {
+    Beat,
+    Follow(Log),
+}
+
 /// Active until it is dropped.
-pub struct Watchdog(Sender<()>);
+pub struct Watchdog(Sender<Event>);
 
 impl Watchdog {
-    /// If it must end the process, it prints `log` and removes `folder`.
-    pub fn new(title: String, log: PathBuf, folder: PathBuf) -> Self {
-        let (sender, beats) = channel();
+    /// If it must end the process, it prints the newest log and removes `folder`.
+    pub fn new(title: String, folder: PathBuf) -> Self {
+        let (sender, events) = channel();
         thread::spawn(move || {
+            let mut log: Log = Box::new(String::new);
             loop {
-                match beats.recv_timeout(CYCLE_MAX) {
-                    Ok(()) => {}
+                match events.recv_timeout(CYCLE_MAX) {
+                    Ok(Event::Beat) => {}
+                    Ok(Event::Follow(newer)) => log = newer,
                     Err(RecvTimeoutError::Disconnected) => return,
                     Err(RecvTimeoutError::Timeout) => {
-                        let said = fs::read_to_string(&log).unwrap_or_default();
+                        let said = log();
                         eprintln!("{title}: a cycle took longer than {CYCLE_MAX:?}; xblade said:\n{said}");
-                        let _ = fs::remove_dir_all(&folder);
+                        let _ = std::fs::remove_dir_all(&folder);
                         std::process::exit(1);
                     }
                 }
@@ -35,6 +44,11 @@ impl Watchdog {
 
     /// Records the start of a cycle.
     pub fn beat(&self) {
-        let _ = self.0.send(());
+        let _ = self.0.send(Event::Beat);
+    }
+
+    /// A new daemon has started.
+    pub fn follow(&self, log: impl Fn() -> String + Send + 'static) {
+        let _ = self.0.send(Event::Follow(Box::new(log)));
     }
 }

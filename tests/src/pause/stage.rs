@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use xblade::wire::ether::Mac;
+use xblade_kit::join;
+
 use super::Options;
 use super::case::{Case, Durability, Row, Setup, Store, Who, lower};
 use super::cores::{Ahead, Cores};
@@ -15,7 +18,7 @@ use super::stop::{Freezer, remove_left_groups, workers};
 use super::wire::{Lane, Way, Wire};
 use crate::crash::random::Random;
 use crate::crash::{in_memory, remove_left_folders};
-use crate::{Daemon, Scratch, Space};
+use crate::{Daemon, Scratch, Space, serve};
 
 /// The prefix of the directories of runs.
 const PREFIX: &str = "xblade-pause";
@@ -59,7 +62,7 @@ pub fn run(
     if options.who.contains(&Who::Cgroup) && stage.freezer.is_none() {
         report.skip("frozen control groups: this machine has none that this process may make".to_owned());
     }
-    let pid = stage.daemon.id();
+    let pid = stage.daemon.pid();
     let threads = workers(pid);
     assert_eq!(threads.len(), setup.workers, "xblade has another number of workers");
     let cores: io::Result<Vec<_>> = threads.iter().map(|tid| Cores::of(*tid)).collect();
@@ -168,14 +171,13 @@ impl Stage {
             arguments.extend(["--cores", "0"].map(str::to_owned));
         }
         let environment: Vec<_> = options.plant.iter().map(|bug| ("XBLADE_PLANT", &**bug)).collect();
-        let log = folders[0].path().join("xblade.log");
-        let mut daemon = Daemon::serve(&spaces[1], &arguments, &environment, &log);
-        daemon.until_said("ready:");
+        let daemon = serve(&spaces[1], &arguments, &environment);
+        daemon.wait_for("ready:");
         if let Some(bug) = &options.plant {
             // Only a build with planted bugs can have one.
-            daemon.until_said(&format!("planted: {bug}"));
+            daemon.wait_for(&format!("planted: {bug}"));
         }
-        let freezer = options.who.contains(&Who::Cgroup).then(|| Freezer::new(daemon.id())).flatten();
+        let freezer = options.who.contains(&Who::Cgroup).then(|| Freezer::new(daemon.pid())).flatten();
         let hosts: Vec<_> = names.into_iter().map(|(_, host)| host).collect();
         let wire = Wire::open(&spaces[0], &hosts, setup.queues()).expect("sockets on all interfaces");
         let hosts = Hosts::new(wire, &options.tags, exports.len(), setup.sectors_max, random.draw());
@@ -199,16 +201,11 @@ fn export(
 /// Links host and target. Returns the names of both ends of each link.
 fn link([host, daemon]: &[Space; 2], setup: Setup) -> Vec<(String, String)> {
     let queues = setup.queues();
+    let options = format!("mtu {MTU} numtxqueues {queues} numrxqueues {queues}");
     let pair = |interface| {
-        let [a, b, c, d, e, f] = target(interface);
         let (near, far) = (format!("xbt{interface}"), format!("xbh{interface}"));
-        let queues = format!("numtxqueues {queues} numrxqueues {queues}");
-        daemon.sh(&format!(
-            "ip link add {near} mtu {MTU} address {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} {queues} \
-             type veth peer name {far} mtu {MTU} {queues} netns {} && ip link set {near} up",
-            host.tid()
-        ));
-        host.sh(&format!("ip link set {far} up"));
+        join((daemon, &near), (host, &far), &options);
+        daemon.set_mac(&near, Mac(target(interface)));
         (near, far)
     };
     (0..setup.interfaces).map(pair).collect()

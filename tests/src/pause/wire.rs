@@ -17,9 +17,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
+use xblade_kit::PacketSocket;
+
 use super::cores::Cores;
 use super::steer;
-use crate::{PacketSocket, Space};
+use crate::Space;
 
 /// An interface and one of its queues.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -173,8 +173,8 @@ impl Saved {
 
 /// The content of a file with these fields.
 fn seal(magic: &str, fields: &impl Serialize) -> String {
-    // Strings and numbers always serialize.
-    let body = serde_json::to_string(fields).unwrap_or_default() + "\n";
+    // Strings and numbers always serialize. A `Value` has its keys in alphabetical order.
+    let body = format!("{}\n", serde_json::to_value(fields).unwrap_or_default());
     format!("{magic} {VERSION} {:032x}\n{body}", XxHash3_128::oneshot(body.as_bytes()))
 }
 

@@ -2,29 +2,32 @@
 
 use std::time::Duration;
 
-use xblade::wire::aoe::{Address, Command};
-use xblade::wire::ether::Mac;
-use xblade::wire::{Body, Response, mask, query, reserve};
+use xblade_wire::aoe::{Address, Command};
+use xblade_wire::ether::Mac;
+use xblade_wire::{Body, mask, query, reserve};
 
 use crate::initiator::Initiator;
-use xblade_kit::PATIENCE;
+use crate::namespace::PATIENCE;
 
 impl Initiator {
-    /// Whether a successful reply arrived.
+    /// Sets the config string, if there is none. Whether a successful reply arrived.
     pub fn set_config(&mut self, at: Address, string: &[u8], limit: Duration) -> bool {
         self.sets(at, Command::Query, Body::Query(query::Request::Set(string)), limit)
     }
 
+    /// The same, whatever it is.
     pub fn force_config(&mut self, at: Address, string: &[u8], limit: Duration) -> bool {
         self.sets(at, Command::Query, Body::Query(query::Request::ForceSet(string)), limit)
     }
 
+    /// Reserves the export for these hosts. Whether a successful reply arrived.
     pub fn reserve(&mut self, at: Address, macs: &[Mac], limit: Duration) -> bool {
         let bytes: Vec<u8> = macs.iter().flat_map(|mac| mac.0).collect();
         let request = reserve::Request::Set(reserve::Macs::new(&bytes));
         self.sets(at, Command::Reserve, Body::Reserve(request), limit)
     }
 
+    /// Adds a host to the mask list. Whether a successful reply arrived.
     pub fn add_to_mask(&mut self, at: Address, mac: Mac, limit: Duration) -> bool {
         let [a, b, c, d, e, f] = mac.0;
         let directives = [[0, 1, a, b, c, d, e, f]];
@@ -34,22 +37,23 @@ impl Initiator {
 
     fn sets(&mut self, at: Address, command: Command, body: Body<'_>, limit: Duration) -> bool {
         let tag = self.send(at, command, body, &[]);
-        let Some(frame) = self.wait(limit, |response| response.header.tag == tag) else { return false };
-        assert_eq!(frame[14] & 0x04, 0, "refused: {frame:?}");
-        true
+        self.argument_within(tag, limit).is_some()
     }
 
+    /// The config string.
     pub fn config(&mut self, at: Address) -> Vec<u8> {
         let tag = self.send(at, Command::Query, Body::Query(query::Request::Read), &[]);
-        let frame = self.wait(PATIENCE, |response| response.header.tag == tag).expect("an answer");
-        Response::parse(&frame).unwrap().query().unwrap().string.to_vec()
+        let argument = self.argument_within(tag, PATIENCE).expect("an answer");
+        let len = u16::from_be_bytes([argument[6], argument[7]]);
+        argument[8..8 + usize::from(len)].to_vec()
     }
 
+    /// The hosts for which it is reserved.
     pub fn reservation(&mut self, at: Address) -> Vec<Mac> {
         let tag = self.send(at, Command::Reserve, Body::Reserve(reserve::Request::Read), &[]);
-        let frame = self.wait(PATIENCE, |response| response.header.tag == tag).expect("an answer");
+        let argument = self.argument_within(tag, PATIENCE).expect("an answer");
         // Command, count, addresses.
-        let macs = frame[26..].chunks(6).take(frame[25].into());
+        let macs = argument[2..].chunks(6).take(argument[1].into());
         macs.map(|mac| Mac(mac.try_into().unwrap())).collect()
     }
 }

@@ -1,37 +1,59 @@
 //! An initiator: AoE requests through an AF_PACKET socket.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
-use xblade::link::{Facts, PacketSocket};
-use xblade::wire::aoe::{Address, Command, Header, Role, SHELF_ANY, SLOT_ANY};
-use xblade::wire::ata;
-use xblade::wire::ether::{Ether, Mac, Tags};
-use xblade::wire::identify::Identity;
-use xblade::wire::query::{self, Advert};
-use xblade::wire::{Body, Request, Response};
+use xblade_wire::aoe::{Address, Command, Header, Role, SHELF_ANY, SLOT_ANY};
+use xblade_wire::ata;
+use xblade_wire::ether::{Ether, Mac, Tags};
+use xblade_wire::identify::Identity;
+use xblade_wire::query::{self, Advert};
+use xblade_wire::{Body, Request, Response};
 
-use xblade_kit::{PATIENCE, Space};
+use crate::namespace::{PATIENCE, Space};
+use crate::packet::PacketSocket;
 
 /// How an ATA command ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
+    /// The status register.
     pub status: u8,
+    /// The error register.
     pub error: u8,
+    /// What follows the ATA header.
     pub data: Vec<u8>,
+    /// The target.
     pub from: Mac,
+}
+
+impl Answer {
+    /// Whether the command succeeded: DRDY, and neither ERR nor DF.
+    pub fn is_success(&self) -> bool {
+        self.status & 0x61 == 0x40 && self.error == 0
+    }
+
+    fn parse(frame: &[u8]) -> Self {
+        let response = Response::parse(frame).unwrap();
+        let (reply, data) = response.ata().expect("an ATA reply, not a refusal");
+        let from = response.header.ether.src;
+        Self { status: reply.status, error: reply.error, data: data.to_vec(), from }
+    }
 }
 
 /// An unsolicited announcement of an export.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Announcement {
+    /// The export.
     pub address: Address,
+    /// The target.
     pub from: Mac,
+    /// One host, or broadcast.
     pub to: Mac,
+    /// What it offers.
     pub advert: Advert,
 }
 
+/// A host that sends requests and waits for the replies.
 pub struct Initiator {
     socket: PacketSocket,
     /// The destination of its requests.
@@ -54,23 +76,9 @@ const RESENDS_MAX: u32 = 12;
 impl Initiator {
     /// An initiator on an interface in `space`.
     pub fn new(space: &Space, name: &'static str, target: Mac) -> Self {
-        let (socket, mac) = space.run(move || {
-            let facts = Facts::read(name).unwrap();
-            (PacketSocket::open(facts.index).unwrap(), facts.mac)
-        });
-        let bytes: libc::c_int = 16 << 20;
-        // SAFETY: `bytes` lives for the call, and its size is given.
-        let set = unsafe {
-            let (fd, value) = (socket.as_fd().as_raw_fd(), (&raw const bytes).cast());
-            libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, value, 4)
-        };
-        assert_eq!(set, 0, "to lose no reply");
-        let tags = Tags::NONE;
-        Self { socket, target, mac: Mac(mac), tags, next_tag: 1, heard: VecDeque::new() }
-    }
-
-    pub fn mac(&self) -> Mac {
-        self.mac
+        let socket = PacketSocket::within(space, name).unwrap();
+        let (mac, tags) = (space.mac(name), Tags::NONE);
+        Self { socket, target, mac, tags, next_tag: 1, heard: VecDeque::new() }
     }
 
     /// Starts tags here: several initiators on one interface receive each other's replies.
@@ -78,12 +86,16 @@ impl Initiator {
         self.next_tag = tag;
     }
 
-    /// Sends a request. Returns its tag.
-    pub fn send(&mut self, at: Address, command: Command, body: Body<'_>, data: &[u8]) -> u32 {
+    /// The header of the next request.
+    fn header(&mut self, Address { shelf, slot }: Address, command: Command) -> Header {
         self.next_tag += 1;
         let ether = Ether { dst: self.target, src: self.mac, tags: self.tags };
-        let Address { shelf, slot } = at;
-        let header = Header { ether, role: Role::Request, shelf, slot, command, tag: self.next_tag };
+        Header { ether, role: Role::Request, shelf, slot, command, tag: self.next_tag }
+    }
+
+    /// Sends a request. Returns its tag.
+    pub fn send(&mut self, at: Address, command: Command, body: Body<'_>, data: &[u8]) -> u32 {
+        let header = self.header(at, command);
         let mut frame = vec![0; 22 + 10 + ata::HEADER_LEN + data.len() + 60];
         let len = Request { header, body }.emit(&mut frame).unwrap();
         let payload = header.argument_offset() + ata::HEADER_LEN;
@@ -95,6 +107,47 @@ impl Initiator {
         self.next_tag
     }
 
+    /// Sends a request with this argument. Returns its tag.
+    pub fn send_argument(&mut self, at: Address, command: Command, argument: &[u8]) -> u32 {
+        let mut frame = vec![0; 32];
+        let len = self.header(at, command).emit(&mut frame).unwrap();
+        frame.truncate(len);
+        frame.extend(argument);
+        let _ = self.socket.send(&frame);
+        self.next_tag
+    }
+
+    /// The argument of the reply, if it arrives in time. It must not be a refusal.
+    pub(crate) fn argument_within(&mut self, tag: u32, limit: Duration) -> Option<Vec<u8>> {
+        let mut frame = self.wait(limit, |response| response.header.tag == tag)?;
+        let header = Response::parse(&frame).unwrap().header;
+        assert_eq!(header.role, Role::Response, "refused: {frame:02x?}");
+        Some(frame.split_off(header.argument_offset()))
+    }
+
+    /// Sends a request with this argument, and resends it every second. The argument of the
+    /// reply, if one arrives within `limit`.
+    pub fn exchange(
+        &mut self,
+        at: Address,
+        command: Command,
+        argument: &[u8],
+        limit: Duration,
+    ) -> Option<Vec<u8>> {
+        let end = Instant::now() + limit;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let tag = self.send_argument(at, command, argument);
+            let reply = self.argument_within(tag, left.min(Duration::from_secs(1)));
+            if reply.is_some() {
+                return reply;
+            }
+        }
+    }
+
     /// Sends an ATA command. Returns its tag.
     pub fn send_ata(&mut self, at: Address, command: ata::Command, lba: u64, count: u8, data: &[u8]) -> u32 {
         let registers = ata::Request::registers_of(lba);
@@ -104,36 +157,33 @@ impl Initiator {
         self.send(at, Command::Ata, body, data)
     }
 
+    /// Sends a read. Returns its tag.
     pub fn send_read(&mut self, at: Address, lba: u64, count: u8) -> u32 {
         self.send_ata(at, ata::Command::ReadSectorsExt, lba, count, &[])
     }
 
+    /// Sends a write. Returns its tag.
     pub fn send_write(&mut self, at: Address, lba: u64, data: &[u8]) -> u32 {
         self.send_ata(at, ata::Command::WriteSectorsExt, lba, (data.len() / 512) as u8, data)
     }
 
     /// The reply to an ATA command, if it arrives in time.
     pub fn answer_within(&mut self, tag: u32, limit: Duration) -> Option<Answer> {
-        let frame = self.wait(limit, |response| response.header.tag == tag)?;
-        let response = Response::parse(&frame).unwrap();
-        let (reply, data) = response.ata().expect("an ATA reply, not a refusal");
-        let from = response.header.ether.src;
-        Some(Answer { status: reply.status, error: reply.error, data: data.to_vec(), from })
+        self.wait(limit, |response| response.header.tag == tag).map(|frame| Answer::parse(&frame))
     }
 
+    /// The reply to an ATA command.
     pub fn answer(&mut self, tag: u32) -> Answer {
         self.answer_within(tag, PATIENCE).expect("an answer")
     }
 
     /// The next reply to one of these ATA commands. Drops everything else.
     pub fn next_answer(&mut self, limit: Duration, wanted: impl Fn(u32) -> bool) -> Option<(u32, Answer)> {
-        let frame = self.wait(limit, |response| wanted(response.header.tag))?;
+        let is_wanted =
+            |response: &Response<'_>| response.header.command == Command::Ata && wanted(response.header.tag);
+        let frame = self.wait(limit, is_wanted)?;
         self.heard.clear();
-        let response = Response::parse(&frame).unwrap();
-        let (reply, data) = response.ata().expect("an ATA reply, not a refusal");
-        let from = response.header.ether.src;
-        let answer = Answer { status: reply.status, error: reply.error, data: data.to_vec(), from };
-        Some((response.header.tag, answer))
+        Some((Response::parse(&frame).unwrap().header.tag, Answer::parse(&frame)))
     }
 
     /// Reads; must succeed.
@@ -160,6 +210,7 @@ impl Initiator {
         self.send_ata(at, ata::Command::FlushCacheExt, 0, 0, &[])
     }
 
+    /// Its answer to IDENTIFY DEVICE.
     pub fn identify(&mut self, at: Address) -> Identity {
         let tag = self.send_ata(at, ata::Command::Identify, 0, 1, &[]);
         Identity::parse(&self.answer(tag).data).unwrap()
@@ -238,17 +289,11 @@ impl Initiator {
             return self.heard.remove(at);
         }
         let end = Instant::now() + limit;
-        let mut frame = vec![0; 10_000];
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            match self.socket.receive(&mut frame, left) {
-                Ok(Some(len)) => {
-                    let frame = frame[..len].to_vec();
-                    if is_wanted(&frame) {
-                        return Some(frame);
-                    }
-                    self.heard.push_back(frame);
-                }
+            match self.socket.receive(left) {
+                Ok(Some(frame)) if is_wanted(&frame) => return Some(frame),
+                Ok(Some(frame)) => self.heard.push_back(frame),
                 Ok(None) => return None,
                 // Reported once when the interface goes down.
                 Err(e) if e.raw_os_error() == Some(libc::ENETDOWN) => {}
@@ -259,6 +304,6 @@ impl Initiator {
 }
 
 /// Shorthand for an address.
-pub fn at(shelf: u16, slot: u8) -> Address {
+pub const fn at(shelf: u16, slot: u8) -> Address {
     Address { shelf, slot }
 }

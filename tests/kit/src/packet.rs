@@ -1,9 +1,11 @@
-//! A raw socket that sees AoE frames as they were on the wire.
+//! A raw socket that sees frames as they were on the wire.
 
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::namespace::Space;
 
 /// Longer than any frame.
 const FRAME_BYTES: usize = 16 << 10;
@@ -11,11 +13,17 @@ const FRAME_BYTES: usize = 16 << 10;
 /// Receive buffer: room for a whole window of jumbo frames.
 const BUFFER_BYTES: i32 = 16 << 20;
 
-/// An AF_PACKET socket on one interface.
+/// An AF_PACKET socket on one interface. Receives no frames that this host sends.
 #[derive(Debug)]
 pub struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
+    /// Opens a socket on an interface in `space`.
+    pub fn within(space: &Space, interface: &str) -> io::Result<Self> {
+        let interface = interface.to_owned();
+        space.run(move || Self::open(&interface))
+    }
+
     /// Opens a socket on an interface of this thread's namespace.
     pub fn open(interface: &str) -> io::Result<Self> {
         let name = std::ffi::CString::new(interface)?;
@@ -56,17 +64,29 @@ impl PacketSocket {
         check(sent as i32).map(|_| ())
     }
 
-    /// The next AoE frame, if one arrives within `window`. The kernel removes the outer
-    /// VLAN tag of a frame; this puts it back.
+    /// The next AoE frame, if one arrives within `window`. Other frames on the link come
+    /// from the kernel.
     pub fn receive(&self, window: Duration) -> io::Result<Option<Vec<u8>>> {
+        self.receive_if(window, is_aoe)
+    }
+
+    /// The next frame that is wanted, if one arrives within `window`. The kernel removes the
+    /// outer VLAN tag of a frame; this puts it back.
+    pub fn receive_if(
+        &self,
+        window: Duration,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let end = Instant::now() + window;
         let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         loop {
+            let left = end.saturating_duration_since(Instant::now());
             // SAFETY: one entry, as passed.
-            if check(unsafe { libc::poll(&raw mut poll, 1, window.as_millis() as i32) })? == 0 {
+            if check(unsafe { libc::poll(&raw mut poll, 1, left.as_micros().div_ceil(1000) as i32) })? == 0 {
                 return Ok(None);
             }
             let frame = self.take()?;
-            if is_aoe(&frame) {
+            if is_wanted(&frame) {
                 return Ok(Some(frame));
             }
         }
@@ -115,8 +135,7 @@ impl AsRawFd for PacketSocket {
     }
 }
 
-/// Whether it is AoE after at most two tags. Other frames on the link come from the
-/// kernel.
+/// Whether it is AoE after at most two tags.
 fn is_aoe(frame: &[u8]) -> bool {
     [12, 16, 20].into_iter().any(|at| frame.get(at..at + 2) == Some(&[0x88, 0xA2]))
 }
