@@ -8,6 +8,7 @@ use anyhow::{Context, Error, Result, bail};
 
 use crate::args::CompareArgs;
 use crate::conditions::condition;
+use crate::load::Pattern;
 use crate::outcome::Condition;
 
 use super::case::Case;
@@ -80,7 +81,8 @@ impl Target {
     /// Whether it can be measured in a case: data can only be checked where it is stored,
     /// and fio generates its own addresses.
     pub fn fits(&self, case: &Case) -> bool {
-        (!case.verify || self.has_file()) && (!self.is_fio() || (case.pattern == "random" && !case.verify))
+        (!case.verify || self.has_file())
+            && (!self.is_fio() || (case.pattern == Pattern::Random && !case.verify))
     }
 
     /// A target of `--target-cmd`, from NAME=COMMAND.
@@ -308,14 +310,13 @@ mod tests {
     #[test]
     fn data_are_checked_only_where_they_are_kept() {
         let usual = case("read:4096");
-        let checked = Case { verify: true, ..usual.clone() };
+        let checked = Case { verify: true, ..usual };
         let fitting = |case: &Case| {
             ["echo", "xblade", "xblade:null", "vblade", "fio"].map(|word| target(word).fits(case))
         };
         assert_eq!(fitting(&checked), [false, true, false, true, false]);
         assert_eq!(fitting(&usual), [true; 5]);
-        let pattern = "sequential".to_owned();
-        assert_eq!(fitting(&Case { pattern, ..usual }), [true, true, true, true, false]);
+        assert_eq!(fitting(&Case { pattern: Pattern::Sequential, ..usual }), [true, true, true, true, false]);
         assert_eq!(
             ["echo", "xblade", "xblade:null"].map(|word| target(word).has_file()),
             [false, true, false]

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use xblade_link::Facts;
 
 use crate::aoe::{self, Address, Mac, Route};
-use crate::args::LoadArgs;
+use crate::args::{LoadArgs, word};
 use crate::export::{self, Export};
 use crate::outcome::Setup;
 use crate::port::{self, PacketPort, Port, THREADS_MAX, Tags};
@@ -18,6 +18,8 @@ use super::assign::{self, Share};
 use super::flight::WINDOW_MAX;
 use super::guard;
 use super::plan::Area;
+use super::schedule::NEVER;
+use super::worker::Times;
 
 /// Default maximum number of sectors in a request: 8 KiB.
 const SECTORS_USUAL: u8 = 16;
@@ -30,7 +32,10 @@ const SECONDS_USUAL: f64 = 5.0;
 /// Maximum duration: a year, in seconds.
 const SECONDS_MAX: f64 = 365.0 * 86400.0;
 
-/// What all runs have in common.
+/// How long a request is resent.
+const GIVE_UP: Duration = Duration::from_secs(10);
+
+/// A load, ready to run.
 pub struct Job<'a> {
     /// The arguments.
     pub args: &'a LoadArgs,
@@ -38,17 +43,11 @@ pub struct Job<'a> {
     pub shares: Vec<Share>,
     /// A port for each thread.
     pub ports: Vec<Box<dyn Port>>,
-    /// Seed of the next run.
-    pub seed: u32,
-    /// How long to send, unless a number of requests is given.
-    pub duration: Option<Duration>,
-    /// How long to send before that without counting.
-    pub warm_up: Duration,
-    /// Length of an interval.
-    pub interval: Duration,
+    /// When to send and when to end.
+    pub times: Times,
     /// Becomes true when the user interrupts.
     pub stop: Arc<AtomicBool>,
-    /// The description of the load in results, without what differs between runs.
+    /// The description of the load in results.
     pub setup: Setup,
 }
 
@@ -71,6 +70,8 @@ type Lines = [(Mac, PacketPort)];
 impl<'a> Job<'a> {
     /// Finds the exports, fits the load to them, and opens the ports. Writes nothing.
     pub fn new(args: &'a LoadArgs) -> Result<Self> {
+        let rate = args.rate.unwrap_or(1.0);
+        ensure!((0.001..=1e9).contains(&rate), "--rate {rate}: give 0.001 to 1e9 a second");
         args.report.as_deref().map_or(Ok(()), report::check)?;
         let interfaces =
             args.interface.iter().map(|name| Facts::read(name)).collect::<Result<Vec<_>, _>>()?;
@@ -82,16 +83,20 @@ impl<'a> Job<'a> {
         // Thread t uses the interface at `t % len`.
         let route = |thread: usize, export: usize| exports[export].routes[thread % interfaces.len()];
         let shares = assign::assign(&areas, window, threads, route)?;
-        let length = seconds("--seconds", args.seconds.unwrap_or(SECONDS_USUAL), 0.001)?;
-        let (warm_up, interval) =
-            (seconds("--warm-up", args.warm_up, 0.0)?, seconds("--interval", args.interval, 0.01)?);
+        let length_ns = seconds("--seconds", args.seconds.unwrap_or(SECONDS_USUAL), 0.001)?;
+        let from_ns = seconds("--warm-up", args.warm_up, 0.0)?;
+        let times = Times {
+            from_ns,
+            end_ns: if args.count.is_some() { NEVER } else { from_ns + length_ns },
+            give_up_ns: GIVE_UP.as_nanos() as u64,
+            interval_ns: seconds("--interval", args.interval, 0.01)?,
+            spin: !args.cpu.is_empty(),
+            sweep: args.verify && args.reads() < 100,
+        };
         let ports = open_ports(args, &interfaces, threads, &shares)?;
         Ok(Self {
             args,
-            seed: args.seed.unwrap_or_else(seed_from_clock),
-            duration: args.count.is_none().then_some(length),
-            warm_up,
-            interval,
+            times,
             stop: signals::on_interrupt()?,
             setup: Setup {
                 exports: exports.iter().map(|found| found.address.to_string()).collect(),
@@ -101,13 +106,14 @@ impl<'a> Job<'a> {
                     0 => "write".to_owned(),
                     percent => format!("{percent} % read"),
                 },
-                pattern: args.pattern.to_string(),
+                pattern: word(&args.pattern),
                 sectors,
                 window,
-                warm_up_s: warm_up.as_secs_f64(),
+                rate: args.rate,
+                warm_up_s: args.warm_up,
                 threads,
                 buffer_count: exports.iter().map(|found| found.buffer_count).min().unwrap_or(0),
-                ..Setup::default()
+                seed: args.seed.unwrap_or_else(seed_from_clock),
             },
             shares,
             ports,
@@ -251,11 +257,10 @@ fn area(args: &LoadArgs, found: &Found, sectors: u8) -> Result<Area> {
     Ok(Area { sectors, first: 0, blocks: span / u64::from(sectors) })
 }
 
-fn seconds(name: &str, value: f64, least: f64) -> Result<Duration> {
-    if !(least..=SECONDS_MAX).contains(&value) {
-        bail!("{name} {value}: give {least} to {SECONDS_MAX} seconds");
-    }
-    Duration::try_from_secs_f64(value).with_context(|| name.to_owned())
+/// An option's value in nanoseconds.
+fn seconds(name: &str, value: f64, least: f64) -> Result<u64> {
+    ensure!((least..=SECONDS_MAX).contains(&value), "{name} {value}: give {least} to {SECONDS_MAX} seconds");
+    Ok((value * 1e9) as u64)
 }
 
 /// Differs in each run, so that stamps of earlier runs are recognized.
