@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::args::Op;
@@ -101,9 +101,7 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
     let output: Output =
         serde_json::from_str(text.get(from..).unwrap_or_default()).context("cannot read fio's result")?;
     let job = output.jobs.first().context("fio ran no job")?;
-    if job.error != 0 {
-        bail!("fio failed: {}", std::io::Error::from_raw_os_error(job.error as i32));
-    }
+    ensure!(job.error == 0, "fio failed: {}", std::io::Error::from_raw_os_error(job.error as i32));
     let side = |direction: &Direction, other: Op| {
         let response = if case.op == other { Latencies::default() } else { direction.latencies()? };
         anyhow::Ok(Side { response, ..Side::default() })
@@ -130,9 +128,7 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
         idle: 1.0,
         ..Outcome::default()
     };
-    if outcome.completions() == 0 {
-        bail!("fio completed nothing");
-    }
+    ensure!(outcome.completions() > 0, "fio completed nothing");
     Ok(outcome)
 }
 

@@ -129,10 +129,11 @@ impl Plan {
             return Self::read(name, text);
         }
         let path = Path::new(name);
-        if !path.exists() {
-            let known = BUILT_IN.map(|(name, _)| name).join(", ");
-            bail!("--profile {name}: there is no such profile, and no such file; there are {known}");
-        }
+        let known = BUILT_IN.map(|(name, _)| name).join(", ");
+        ensure!(
+            path.exists(),
+            "--profile {name}: there is no such profile, and no such file; there are {known}"
+        );
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read the profile {name}"))?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::args::{PortKind, word};
 use crate::outcome::{Outcome, Sample};
@@ -59,9 +59,7 @@ impl<'a> Rig<'a> {
         self.pair.set_mtu(case.mtu)?;
         let all = self.plan.targets.iter().enumerate();
         let targets: Vec<(usize, &Target)> = all.filter(|(_, target)| target.fits(case)).collect();
-        if targets.is_empty() {
-            bail!("{}: none of the targets can be measured like this", case.name());
-        }
+        ensure!(!targets.is_empty(), "{}: none of the targets can be measured like this", case.name());
         let mut samples = Vec::new();
         for round in 1..=self.plan.rounds {
             // Each round begins with a different target.
@@ -124,9 +122,7 @@ impl<'a> Rig<'a> {
         let mut load = self.load(case, target);
         load.arg(format!("--count={PROBES}"));
         while let Err(failure) = self.outcome_of(&mut load, || ()) {
-            if self.stop.load(Ordering::Relaxed) {
-                bail!("interrupted");
-            }
+            ensure!(!self.stop.load(Ordering::Relaxed), "interrupted");
             let name = target.name(case);
             if let Some(status) = process.has_ended() {
                 bail!("the target {name} has ended by itself ({status}). {}", process.story());

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result, bail, ensure};
 
 use crate::args::CompareArgs;
 use crate::conditions::condition;
@@ -90,9 +90,7 @@ impl Target {
         let (name, command) = text.split_once('=').context("give NAME=COMMAND")?;
         let words =
             shlex::split(command).with_context(|| format!("'{command}': a quotation mark is open"))?;
-        if name.trim().is_empty() || words.is_empty() {
-            bail!("'{text}': give NAME=COMMAND");
-        }
+        ensure!(!name.trim().is_empty() && !words.is_empty(), "'{text}': give NAME=COMMAND");
         Ok(Self::Custom(name.trim().to_owned(), words))
     }
 }
@@ -159,9 +157,10 @@ impl Programs {
         }
         warnings.dedup();
         plan.targets.retain(|target| is_there(programs.of(target)));
-        if plan.targets.is_empty() {
-            bail!("there is nothing left to measure: install what is missing, or give other --targets");
-        }
+        ensure!(
+            !plan.targets.is_empty(),
+            "there is nothing left to measure: install what is missing, or give other --targets"
+        );
         Ok((programs, warnings))
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use xblade_link::Facts;
 
 use crate::aoe::{self, Address, Mac, Route};
@@ -127,9 +127,8 @@ fn find(args: &LoadArgs, interfaces: &[Facts]) -> Result<Vec<Found>> {
     let mut lines = interfaces.iter().map(open).collect::<Result<Vec<_>>>()?;
     let mut exports: Vec<Found> = Vec::new();
     for &address in &args.export {
-        if exports.iter().any(|found| found.address == address) {
-            bail!("--export {address} is given twice");
-        }
+        let twice = exports.iter().any(|found| found.address == address);
+        ensure!(!twice, "--export {address} is given twice");
         exports.push(Found::ask(address, &mut lines)?);
     }
     if args.reads() < 100 && !args.destroy_data {
@@ -186,75 +185,63 @@ impl Found {
         for lba in 0..wanted.min(self.size) {
             start.extend(export::read(port, &route, lba, 1)?);
         }
-        match guard::find_data(&start) {
-            Some(what) => bail!(
-                "export {} holds {what}, and writing would destroy it: give --destroy-data if that is meant",
-                self.address
-            ),
-            None => Ok(()),
-        }
+        let (what, address) = (guard::find_data(&start), self.address);
+        ensure!(
+            what.is_none(),
+            "export {address} holds {}, and writing would destroy it: give --destroy-data if that is meant",
+            what.unwrap_or_default()
+        );
+        Ok(())
     }
 }
 
 fn threads(args: &LoadArgs) -> Result<usize> {
     let (least, given) = (args.interface.len(), args.threads.unwrap_or(args.interface.len()));
-    if given < least || given > THREADS_MAX {
-        bail!("--threads {given}: give {least} (one for each interface) to {THREADS_MAX}");
-    }
-    if !args.cpu.is_empty() && args.cpu.len() != given {
-        bail!("--cpu names {} cores for {given} threads: give one for each", args.cpu.len());
-    }
+    ensure!(
+        (least..=THREADS_MAX).contains(&given),
+        "--threads {given}: give {least} (one for each interface) to {THREADS_MAX}"
+    );
+    let cores = args.cpu.len();
+    ensure!(cores == 0 || cores == given, "--cpu names {cores} cores for {given} threads: give one for each");
     Ok(given)
 }
 
 /// Sectors in a request: the requested number, if its frames fit everywhere.
 fn sectors(args: &LoadArgs, interfaces: &[Facts], exports: &[Found]) -> Result<u8> {
-    let Some(interface) = interfaces.iter().min_by_key(|interface| interface.mtu) else {
-        bail!("no interface");
-    };
-    let Some(export) = exports.iter().min_by_key(|found| found.sectors) else { bail!("no export") };
+    let interface = interfaces.iter().min_by_key(|interface| interface.mtu).context("no interface")?;
+    let Found { address, sectors: allowed, .. } =
+        exports.iter().min_by_key(|found| found.sectors).context("no export")?;
     // The MTU does not include the Ethernet header.
     let fit = (interface.mtu as usize + 14).saturating_sub(aoe::DATA_AT) / aoe::SECTOR;
-    let most = export.sectors.min(u8::try_from(fit).unwrap_or(u8::MAX));
-    if most == 0 {
-        bail!("the MTU {} of {} is too small for one sector", interface.mtu, interface.name);
-    }
+    let (most, name) = (usize::from(*allowed).min(fit) as u8, &interface.name);
+    ensure!(most > 0, "the MTU {} of {name} is too small for one sector", interface.mtu);
     let sectors = args.sectors.unwrap_or(most.min(SECTORS_USUAL));
-    if !(1..=most).contains(&sectors) {
-        bail!(
-            "--sectors {sectors}: give 1 to {most} (export {} takes {}, the MTU of {} fits {fit})",
-            export.address,
-            export.sectors,
-            interface.name
-        );
-    }
+    ensure!(
+        (1..=most).contains(&sectors),
+        "--sectors {sectors}: give 1 to {most} (export {address} takes {allowed}, the MTU of {name} fits {fit})"
+    );
     Ok(sectors)
 }
 
 fn window(args: &LoadArgs, exports: &[Found]) -> Result<u16> {
-    let Some(least) = exports.iter().min_by_key(|found| found.buffer_count) else { bail!("no export") };
-    let allowed = least.buffer_count;
-    let window = args.window.unwrap_or(allowed.clamp(1, WINDOW_USUAL));
-    if window == 0 || window > WINDOW_MAX {
-        bail!("--window {window}: give 1 to {WINDOW_MAX}");
-    }
-    if window > allowed.max(1) && !args.beyond_buffer_count {
-        bail!(
-            "--window {window}: export {} takes {allowed} requests at once, and may drop more: \
-             give at most that, or --beyond-buffer-count",
-            least.address
-        );
-    }
+    let Found { address, buffer_count: allowed, .. } =
+        exports.iter().min_by_key(|found| found.buffer_count).context("no export")?;
+    let window = args.window.unwrap_or((*allowed).clamp(1, WINDOW_USUAL));
+    ensure!((1..=WINDOW_MAX).contains(&window), "--window {window}: give 1 to {WINDOW_MAX}");
+    ensure!(
+        window <= (*allowed).max(1) || args.beyond_buffer_count,
+        "--window {window}: export {address} takes {allowed} requests at once, and may drop more: \
+         give at most that, or --beyond-buffer-count"
+    );
     Ok(window)
 }
 
 fn area(args: &LoadArgs, found: &Found, sectors: u8) -> Result<Area> {
     let most = if args.verify { VERIFY_SPAN } else { u64::MAX };
-    let span = args.span.unwrap_or(most).min(found.size);
-    if span < u64::from(sectors) {
-        bail!("export {} has {span} sectors to use: not enough for requests of {sectors}", found.address);
-    }
-    Ok(Area { sectors, first: 0, blocks: span / u64::from(sectors) })
+    let (span, address) = (args.span.unwrap_or(most).min(found.size), found.address);
+    let blocks = span / u64::from(sectors);
+    ensure!(blocks > 0, "export {address} has {span} sectors to use: not enough for requests of {sectors}");
+    Ok(Area { sectors, first: 0, blocks })
 }
 
 /// An option's value in nanoseconds.

@@ -1,12 +1,12 @@
-//! Runs a job: sets up engines and threads, collects their counts, and shows progress
+//! Runs a job: sets up engines and threads, collects their counts, and shows them
 //! on a terminal.
 
+use std::io::{self, IsTerminal};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, bounded};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::outcome::{Cost, Outcome};
 use crate::port::Tags;
@@ -25,6 +25,8 @@ use super::worker::{Ran, Runner, Times, Worker};
 
 /// Time for the threads to start.
 const LEAD: Duration = Duration::from_millis(5);
+/// Clears the line of a terminal.
+const CLEAR: &str = "\r\x1b[K";
 
 impl Job<'_> {
     /// Runs the load: in an open loop if there is a rate.
@@ -32,11 +34,8 @@ impl Job<'_> {
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let conditions = conditions::of_load(&self.args.interface);
         let workers = self.workers();
-        let progress = Progress::start(&self.times, self.args.count);
         let mut sum = Sum::new(self.args.rate.is_some(), workers.len(), self.times.interval_ns as f64 / 1e9);
-        let threads = self.all_threads(workers, &mut sum, &progress);
-        progress.bar.finish_and_clear();
-        let (ran, cost) = threads?;
+        let (ran, cost) = self.all_threads(workers, &mut sum)?;
         let mut outcome = Outcome {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_ms: started.as_millis() as u64,
@@ -86,14 +85,9 @@ impl Job<'_> {
     }
 
     /// Runs each worker on its thread, and adds up their counts.
-    fn all_threads(
-        &self,
-        workers: Vec<Worker>,
-        sum: &mut Sum,
-        progress: &Progress,
-    ) -> Result<(Vec<Ran>, Option<Cost>)> {
+    fn all_threads(&self, workers: Vec<Worker>, sum: &mut Sum) -> Result<(Vec<Ran>, Option<Cost>)> {
         let (threads, open, times) = (workers.len(), self.args.rate.is_some(), &self.times);
-        let start = Instant::now() + LEAD;
+        let (start, is_seen) = (Instant::now() + LEAD, io::stderr().is_terminal());
         // Room for every tally that exists, so that no thread waits to hand one over.
         let (to, parts) = bounded(3 * threads);
         let (give, spare) = bounded(threads);
@@ -112,11 +106,15 @@ impl Job<'_> {
             let cost = self.args.watch_pid.map(|pid| scope.spawn(move || cost(pid, start, times, &over)));
             // Until the last thread has ended.
             for mut part in parts {
-                sum.add(&mut part).iter().for_each(|tally| progress.show(tally));
+                let closed = sum.add(&mut part);
+                closed.iter().filter(|_| is_seen).for_each(|tally| show(tally, times.interval_ns));
                 part.tally.clear();
                 let _ = give.try_send(part.tally);
             }
             drop(running);
+            if is_seen {
+                eprint!("{CLEAR}");
+            }
             let ran = handles.into_iter().map(join).collect::<Result<_>>()?;
             Ok((ran, cost.map(join).transpose()?))
         })
@@ -155,40 +153,15 @@ fn cost(pid: u32, start: Instant, times: &Times, over: &Receiver<()>) -> Result<
     Ok(CpuTime::read(pid)?.cost_since(&before))
 }
 
-/// A bar on standard error; does nothing if that is not a terminal.
-struct Progress {
-    bar: ProgressBar,
-    interval_ns: u64,
-    /// Whether it counts requests instead of time.
-    by_count: bool,
-}
-
-impl Progress {
-    /// Shows an empty bar for a duration or a number of requests.
-    fn start(times: &Times, count: Option<u64>) -> Self {
-        let whole = count.unwrap_or(times.end_ns);
-        // Draws nothing if standard error is not a terminal.
-        let bar = ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::stderr_with_hz(4));
-        let shape = "{bar:24} {eta:>4} left  {msg}";
-        if let Ok(style) = ProgressStyle::with_template(shape) {
-            bar.set_style(style);
-        }
-        Self { bar, interval_ns: times.interval_ns, by_count: count.is_some() }
-    }
-
-    /// Updates it after an interval.
-    fn show(&self, tally: &Tally) {
-        let done = tally.completions();
-        self.bar.inc(if self.by_count { done } else { self.interval_ns });
-        let latencies = tally.reads.response.with(&tally.writes.response);
-        let trouble = &tally.trouble;
-        self.bar.set_message(format!(
-            "{:.0} IOPS  p99 {:.0} us  resent {}  dropped {}  errors {}",
-            done as f64 * 1e9 / self.interval_ns as f64,
-            latencies.us(0.99),
-            trouble.retransmits,
-            trouble.dropped,
-            trouble.errors + trouble.refused + trouble.lost
-        ));
-    }
+/// Shows the counts of an interval, in place of those before.
+fn show(tally: &Tally, interval_ns: u64) {
+    let (done, trouble) = (tally.completions(), &tally.trouble);
+    eprint!(
+        "{CLEAR}{:.0} IOPS  p99 {:.0} us  resent {}  dropped {}  errors {}",
+        done as f64 * 1e9 / interval_ns as f64,
+        tally.reads.response.with(&tally.writes.response).us(0.99),
+        trouble.retransmits,
+        trouble.dropped,
+        trouble.failed()
+    );
 }
