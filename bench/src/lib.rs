@@ -55,7 +55,6 @@ fn run(command: &Command) -> Result<bool> {
     match command {
         Command::Discover(args) => discover::run(args).map(|()| true),
         Command::Load(args) => load::run(args),
-        Command::Ramp(args) => load::ramp(args),
         Command::Echo(args) => echo::run(args).map(|()| true),
         Command::Compare(args) => compare::run(args),
         Command::Report(args) => report::result::again(args).map(|()| true),

@@ -9,27 +9,14 @@ use crate::outcome::Cost;
 /// Nanoseconds per tick in /proc: USER_HZ is 100 on all platforms that we support.
 const TICK_NS: u64 = 10_000_000;
 
-/// A process and a core to watch.
-#[derive(Clone, Debug)]
-pub struct Watch {
-    /// The process with all its threads, including those that io_uring starts for it
-    /// (`iou-wrk`, `iou-sqp`).
-    pub pid: u32,
-    /// The core. Kernel work for the process that is not charged to any process shows
-    /// only here.
-    pub core: Option<usize>,
-}
-
-/// Counters at one moment; only differences are meaningful.
+/// The CPU time of a process with all its threads, including those that io_uring starts for it
+/// (`iou-wrk`, `iou-sqp`). Only differences are meaningful.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Reading {
-    /// CPU time of the live threads, in nanoseconds.
+pub struct CpuTime {
+    /// That of the live threads, in nanoseconds.
     threads_ns: u64,
-    /// CPU ticks of the process in user mode and in the kernel: coarse, but with those of ended
-    /// threads.
+    /// Ticks in user mode and in the kernel: coarse, but with those of ended threads.
     ticks: [u64; 2],
-    /// The counters of the core.
-    core: Option<CoreTime>,
 }
 
 /// CPU ticks of a core.
@@ -43,18 +30,6 @@ pub struct CoreTime {
     kernel: u64,
     /// Busy ticks that a hypervisor gave to others.
     steal: u64,
-}
-
-impl Watch {
-    /// Reads the counters of process and core.
-    pub fn read(&self) -> Result<Reading> {
-        let failed = || format!("cannot watch process {}", self.pid);
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).with_context(failed)?;
-        let ticks = process_ticks(&stat).with_context(failed)?;
-        let threads_ns = threads_ns(self.pid, "").with_context(failed)?;
-        let core = self.core.map(CoreTime::read).transpose()?;
-        Ok(Reading { threads_ns, ticks, core })
-    }
 }
 
 /// CPU time in nanoseconds of the threads of a process whose names begin with `prefix`.
@@ -73,9 +48,17 @@ pub fn threads_ns(pid: u32, prefix: &str) -> Result<u64> {
     Ok(sum)
 }
 
-impl Reading {
+impl CpuTime {
+    /// Reads the counters of a process.
+    pub fn read(pid: u32) -> Result<Self> {
+        let failed = || format!("cannot watch process {pid}");
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(failed)?;
+        let ticks = process_ticks(&stat).with_context(failed)?;
+        Ok(Self { threads_ns: threads_ns(pid, "").with_context(failed)?, ticks })
+    }
+
     /// The cost since `before`: the CPU time of the threads, divided in proportion to the
-    /// ticks, and how busy the core was.
+    /// ticks.
     pub fn cost_since(&self, before: &Self) -> Cost {
         let [user, system] = [0, 1].map(|at| self.ticks[at].saturating_sub(before.ticks[at]));
         let ticks_ns = (user + system) * TICK_NS;
@@ -83,8 +66,7 @@ impl Reading {
         // If the ticks are clearly more, threads have ended meanwhile.
         let all_ns = if ticks_ns > threads_ns + 3 * TICK_NS { ticks_ns } else { threads_ns };
         let user_ns = (all_ns as f64 * user as f64 / (user + system).max(1) as f64) as u64;
-        let core_busy = self.core.zip(before.core).map(|(core, before)| core.busy_since(&before));
-        Cost { user_ns, system_ns: all_ns - user_ns, core_busy }
+        Cost { user_ns, system_ns: all_ns - user_ns }
     }
 }
 
@@ -95,24 +77,13 @@ impl CoreTime {
         ticks(&text, core).with_context(|| format!("there is no core {core}"))
     }
 
-    /// Fraction of the time since `before` that the core was busy, 0 to 1.
-    pub fn busy_since(&self, before: &Self) -> f64 {
-        self.share_since(before, |core| core.busy)
-    }
-
-    /// Fraction of the time since `before` that it was in the kernel.
-    pub fn kernel_since(&self, before: &Self) -> f64 {
-        self.share_since(before, |core| core.kernel)
-    }
-
-    /// Fraction of the time since `before` that was stolen by a hypervisor.
-    pub fn steal_since(&self, before: &Self) -> f64 {
-        self.share_since(before, |core| core.steal)
-    }
-
-    fn share_since(&self, before: &Self, of: fn(&Self) -> u64) -> f64 {
-        let total = self.total.saturating_sub(before.total);
-        of(self).saturating_sub(of(before)) as f64 / total.max(1) as f64
+    /// The fractions of the time since `before` that the core was busy, in the kernel, and stolen
+    /// by a hypervisor, each 0 to 1.
+    pub fn shares_since(&self, before: &Self) -> [f64; 3] {
+        let total = self.total.saturating_sub(before.total).max(1) as f64;
+        let counters = |core: &Self| [core.busy, core.kernel, core.steal];
+        let (now, before) = (counters(self), counters(before));
+        [0, 1, 2].map(|at| now[at].saturating_sub(before[at]) as f64 / total)
     }
 }
 
@@ -158,9 +129,8 @@ mod tests {
     fn shares_are_of_the_time_that_passed() {
         let before = CoreTime { busy: 10, total: 100, kernel: 5, steal: 1 };
         let after = CoreTime { busy: 60, total: 200, kernel: 30, steal: 11 };
-        let shares = [after.busy_since(&before), after.kernel_since(&before), after.steal_since(&before)];
-        assert_eq!(shares, [0.5, 0.25, 0.1]);
-        assert_eq!(before.busy_since(&before), 0.0);
+        assert_eq!(after.shares_since(&before), [0.5, 0.25, 0.1]);
+        assert_eq!(before.shares_since(&before), [0.0; 3]);
     }
 
     #[test]
@@ -170,37 +140,33 @@ mod tests {
         assert_eq!(process_ticks("42 (a) R 1"), None);
     }
 
-    fn reading(threads_ns: u64, user: u64, system: u64) -> Reading {
-        Reading { threads_ns, ticks: [user, system], core: None }
+    fn reading(threads_ns: u64, user: u64, system: u64) -> CpuTime {
+        CpuTime { threads_ns, ticks: [user, system] }
     }
 
     #[test]
     fn threads_say_how_much_and_ticks_say_where() {
         let (before, after) = (reading(1_000, 10, 10), reading(400_001_000, 20, 40));
         let cost = after.cost_since(&before);
-        assert_eq!(cost, Cost { user_ns: 100_000_000, system_ns: 300_000_000, core_busy: None });
+        assert_eq!(cost, Cost { user_ns: 100_000_000, system_ns: 300_000_000 });
         assert_eq!(before.cost_since(&before), Cost::default());
     }
 
     #[test]
     fn threads_that_ended_are_not_forgotten() {
         let (before, after) = (reading(900_000_000, 10, 80), reading(100_000_000, 20, 110));
-        assert_eq!(
-            after.cost_since(&before),
-            Cost { user_ns: 100_000_000, system_ns: 300_000_000, core_busy: None }
-        );
+        assert_eq!(after.cost_since(&before), Cost { user_ns: 100_000_000, system_ns: 300_000_000 });
     }
 
     #[test]
     fn our_own_work_is_seen() {
-        let watch = Watch { pid: std::process::id(), core: None };
-        let before = watch.read().unwrap();
+        let pid = std::process::id();
+        let before = CpuTime::read(pid).unwrap();
         // The kernel updates the count of a running thread at its ticks.
         let deadline = Instant::now() + Duration::from_secs(10);
-        while watch.read().unwrap().cost_since(&before) == Cost::default() {
+        while CpuTime::read(pid).unwrap().cost_since(&before) == Cost::default() {
             assert!(Instant::now() < deadline);
         }
-        assert_eq!(watch.read().unwrap().cost_since(&before).core_busy, None, "no core was named");
-        assert_eq!(threads_ns(watch.pid, "no such thread").unwrap(), 0);
+        assert_eq!(threads_ns(pid, "no such thread").unwrap(), 0);
     }
 }

@@ -81,30 +81,29 @@ def compare_hgrm(path, histogram):
     return len(body)
 
 
-def compare_fio(side, histogram, what):
+def compare_figures(result, histogram, what):
     """Compares with the corresponding figures in result.json."""
-    total = side["total_ios"] + side["drop_ios"]
-    check(total == histogram.get_total_count(), f"{what}: {total} requests")
+    check(result["name"].endswith(what), f"{what}: {result['name']}")
     values = cumulated(histogram)
-    for percentile, value in side["clat_ns"]["percentile"].items():
+    for name, percentile in {"p50_us": 50, "p90_us": 90, "p99_us": 99, "p99_9_us": 99.9, "max_us": 100}.items():
         # A percentile exactly on a count may belong to the next value.
-        theirs = {value_at(values, float(percentile) * (1 + more))[0] for more in (0, 1e-12)}
-        check(value in theirs, f"{what}: {percentile} % is {value}, and they have {theirs}")
+        theirs = {value_at(values, min(100, percentile * (1 + more)))[0] / 1e3 for more in (0, 1e-12)}
+        check(result[name] in theirs, f"{what}: {name} is {result[name]}, and they have {theirs}")
 
 
 def main():
     report = pathlib.Path(sys.argv[1])
-    jobs = json.loads((report / "result.json").read_text(encoding="utf-8"))["jobs"]
-    logs = sorted(report.glob("*.hlog"))
-    check(len(logs) == len(jobs) > 0, f"{len(logs)} logs of {len(jobs)} outcomes")
+    results = json.loads((report / "result.json").read_text(encoding="utf-8"))["results"]
+    left = iter(results)
     compared = lines = 0
-    for log, job in zip(logs, jobs):
+    for log in sorted(report.glob("*.hlog")):
         sums, intervals = histograms(log)
         check(intervals > len(sums) > 0, f"{log}: {intervals} intervals")
-        for tag, histogram in sums.items():
+        for tag, histogram in sorted(sums.items()):
             lines += compare_hgrm(log.with_name(f"{log.stem}-{tag}.hgrm"), histogram)
-            compare_fio(job[tag], histogram, f"{log.stem} {tag}")
+            compare_figures(next(left), histogram, tag)
             compared += 1
+    check(compared == len(results) > 0, f"{compared} histograms of {len(results)} results")
     print(f"{compared} histograms agree, {lines} lines")
 
 

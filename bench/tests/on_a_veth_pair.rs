@@ -23,7 +23,7 @@ fn the_echo_is_found_and_answers_through_both_ports() {
             ));
             assert_eq!(code, Some(0), "MTU {mtu}, {port}: {text}");
             let result: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
-            let setup = &result["xblade-bench"][0]["setup"];
+            let setup = &result["document"]["sections"][0]["outcomes"][0]["setup"];
             assert!(text.contains("latency of 5000 requests"), "{text}");
             assert_eq!(setup["sectors"], sectors);
             assert_eq!(setup["port"], port);
@@ -117,7 +117,7 @@ fn a_comparison_with_fio_measures_both_on_one_file_and_keeps_every_sample() {
     assert!(!report.contains("of vblade") && !report.contains("requests failed"), "{report}");
 
     let all: serde_json::Value = serde_json::from_slice(&json).unwrap();
-    let samples = all["xblade-bench document"]["sections"][0]["samples"].as_array().unwrap();
+    let samples = all["document"]["sections"][0]["samples"].as_array().unwrap();
     let order: Vec<_> = samples.iter().map(|s| (s["round"].as_u64(), s["target"].as_str())).collect();
     let (fio, file) = (Some("fio"), Some("xblade store=file"));
     assert_eq!(order, [(Some(1), fio), (Some(1), file), (Some(2), fio), (Some(2), file)]);
@@ -125,9 +125,7 @@ fn a_comparison_with_fio_measures_both_on_one_file_and_keeps_every_sample() {
         let exports = sample["outcome"]["setup"]["exports"].as_array().unwrap();
         assert_eq!(exports.is_empty(), sample["target"] == "fio", "{sample}");
         let number = |path: &str| sample.pointer(path).and_then(serde_json::Value::as_f64).unwrap();
-        // Ticks may be few, and all of one kind.
-        assert!(number("/outcome/cost/user_ns") + number("/outcome/cost/system_ns") > 0.0, "{sample}");
-        let wanted = ["/outcome/seconds", "/outcome/cost/core_busy"];
+        let wanted = ["/outcome/seconds", "/machine/target_core_busy"];
         assert!(wanted.iter().all(|path| number(path) > 0.0), "{sample}");
     }
     let left: Vec<_> = fs::read_dir(rig.files()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

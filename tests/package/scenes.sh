@@ -73,7 +73,7 @@ for program in xblade xblade-bench; do bash -n /usr/share/bash-completion/comple
 [ "$(dpkg-divert --list '*xblade*')" = "" ] && ! dpkg -S /usr/sbin/vbladed 2>/dev/null | grep -q '^xblade' || die "takes files of vblade"
 man -l /usr/share/man/man5/xblade.toml.5 2>/run/man | grep -q control-group || die "xblade.toml(5): $(cat /run/man)"
 [ ! -s /run/man ] || die "xblade.toml(5): $(cat /run/man)"
-man -l /usr/share/man/man1/xblade-bench-load.1 2>/run/man | grep -q -- --arrivals || die "xblade-bench-load(1): $(cat /run/man)"
+man -l /usr/share/man/man1/xblade-bench-load.1 2>/run/man | grep -q -- --warm-up || die "xblade-bench-load(1): $(cat /run/man)"
 ok "programs, completions and manual pages work"
 
 out=$(systemd-analyze verify $UNIT 2>&1) || true

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::compare::{Case, Target};
+use crate::load::Pattern;
 
 use super::PortKind;
 
@@ -35,9 +36,6 @@ pub struct CompareArgs {
     /// An option for the daemon, to try it out, for example "--idle spin"; repeat it for more.
     #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
     pub xblade_option: Vec<String>,
-    /// Compare with the result.json of an earlier comparison, too.
-    #[arg(long, value_name = "FILE")]
-    pub against: Option<PathBuf>,
     /// Rounds; each measures every target once.
     #[arg(long, value_name = "N")]
     pub rounds: Option<usize>,
@@ -66,9 +64,9 @@ pub struct CompareArgs {
     /// Requests a second, at times that do not depend on replies.
     #[arg(long, value_name = "N", help_heading = "Cases")]
     pub rate: Option<f64>,
-    /// How addresses follow each other, as for load.
-    #[arg(long, value_name = "PATTERN", help_heading = "Cases")]
-    pub pattern: Option<String>,
+    /// How addresses follow each other.
+    #[arg(long, help_heading = "Cases")]
+    pub pattern: Option<Pattern>,
     /// Stamp what is written, and check what is read.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Cases")]
     pub verify: Option<bool>,

@@ -1,4 +1,4 @@
-//! Arguments of `load` and `ramp`.
+//! Arguments of `load`.
 
 use std::path::PathBuf;
 
@@ -27,15 +27,6 @@ pub enum Op {
     Write,
     /// Some of each.
     Mixed,
-}
-
-/// How requests of an open loop follow each other.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ArrivalKind {
-    /// At equal distances.
-    Constant,
-    /// At random distances, as from many initiators that know nothing of each other.
-    Poisson,
 }
 
 /// Arguments of `load`.
@@ -74,9 +65,6 @@ pub struct LoadArgs {
     /// answered. Response times count from when a request was due.
     #[arg(long, value_name = "R")]
     pub rate: Option<f64>,
-    /// How the requests of an open loop follow each other.
-    #[arg(long, default_value = "constant", requires = "rate")]
-    pub arrivals: ArrivalKind,
     /// How long to send [default: 5].
     #[arg(long, value_name = "S", conflicts_with = "count")]
     pub seconds: Option<f64>,
@@ -86,16 +74,11 @@ pub struct LoadArgs {
     /// How long to send before anything is counted.
     #[arg(long, value_name = "S", default_value_t = 0.0)]
     pub warm_up: f64,
-    /// How often to do all of this; each run has an outcome of its own.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub runs: usize,
     /// Length of the intervals of the time series.
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     pub interval: f64,
-    /// How addresses follow each other: random, sequential, zipf[:THETA] (the exponent, 0.99 unless
-    /// given), hotspot[:SPACE/LOAD] (the first SPACE percent get LOAD percent of the requests, 20/80
-    /// unless given).
-    #[arg(long, value_name = "PATTERN", default_value = "random")]
+    /// How addresses follow each other.
+    #[arg(long, default_value = "random")]
     pub pattern: Pattern,
     /// Use only this many sectors from the start [default: all; with --verify at most 262144].
     #[arg(long, value_name = "SECTORS")]
@@ -110,7 +93,7 @@ pub struct LoadArgs {
     /// How long to wait for a reply before the request is sent again; doubles with each attempt.
     #[arg(long, value_name = "MS", default_value_t = 100)]
     pub timeout_ms: u64,
-    /// Seed of the addresses, arrivals and stamps [default: from the clock].
+    /// Seed of the addresses and stamps [default: from the clock].
     #[arg(long)]
     pub seed: Option<u32>,
     /// Pin to this core, and never sleep; with several threads a list with one for each.
@@ -125,9 +108,6 @@ pub struct LoadArgs {
     /// A target on this host: report its CPU time for each request.
     #[arg(long, value_name = "PID")]
     pub watch_pid: Option<u32>,
-    /// The core of that target: report how busy it is.
-    #[arg(long, value_name = "CORE", requires = "watch_pid")]
-    pub watch_core: Option<usize>,
 }
 
 impl LoadArgs {
@@ -139,24 +119,4 @@ impl LoadArgs {
             Op::Mixed => self.read_percent,
         }
     }
-}
-
-/// Arguments of `ramp`.
-#[derive(clap::Args, Clone, Debug)]
-pub struct RampArgs {
-    /// What is sent at each rate.
-    #[command(flatten)]
-    pub load: LoadArgs,
-    /// The response time that is not to be exceeded.
-    #[arg(long, value_name = "US")]
-    pub limit_us: f64,
-    /// The percentile of the response times that it holds for.
-    #[arg(long, value_name = "P", default_value_t = 99.0)]
-    pub percentile: f64,
-    /// The rate to begin with.
-    #[arg(long, value_name = "R", default_value_t = 1000.0)]
-    pub from_rate: f64,
-    /// Ends when the rate is known to this many percent.
-    #[arg(long, value_name = "N", default_value_t = 2.0)]
-    pub precision: f64,
 }

@@ -5,12 +5,12 @@ mod load;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::aoe::Address;
 
 pub use compare::CompareArgs;
-pub use load::{ArrivalKind, LoadArgs, Op, PortKind, RampArgs};
+pub use load::{LoadArgs, Op, PortKind};
 
 /// Finds, loads and measures ATA-over-Ethernet targets.
 #[derive(Parser, Debug)]
@@ -28,14 +28,17 @@ pub enum Command {
     Discover(DiscoverArgs),
     /// Load exports, in a closed or an open loop, and report rate and latency.
     Load(Box<LoadArgs>),
-    /// Find the highest rate of an open loop that is served within a limit.
-    Ramp(Box<RampArgs>),
     /// Answer like a target, without a store: the ceiling of the path.
     Echo(EchoArgs),
     /// Measure xblade, vblade, the echo and fio in turn, on a veth pair and a file of its own.
     Compare(Box<CompareArgs>),
-    /// Render stored results again, several side by side.
+    /// Render a stored result again.
     Report(ReportArgs),
+}
+
+/// The word for a value on the command line.
+pub fn word(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
 }
 
 /// Arguments of `discover`.
@@ -75,9 +78,9 @@ pub struct EchoArgs {
 /// Arguments of `report`.
 #[derive(clap::Args, Debug)]
 pub struct ReportArgs {
-    /// Result files, as `load --json` and `--report` (its result.json) write them.
-    #[arg(required = true, value_name = "RESULT.json")]
-    pub results: Vec<PathBuf>,
+    /// The result file, as `load --json` and `--report` (its result.json) write it.
+    #[arg(value_name = "RESULT.json")]
+    pub result: PathBuf,
     /// Write the report with all its files to this directory, which must be new or empty.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
@@ -93,9 +96,7 @@ mod tests {
 
     #[test]
     fn the_interface_has_a_short_form_and_a_hint() {
-        for command in
-            ["discover", "echo", "load --export 0.1", "ramp --export 0.1 --limit-us 100 --percentile 99"]
-        {
+        for command in ["discover", "echo", "load --export 0.1"] {
             let line = format!("xblade-bench {command}");
             for short in [format!("{line} -i eth1"), format!("{line} --interface eth1")] {
                 assert!(read(&short).is_ok(), "{short}: {:?}", read(&short).err().map(|e| e.to_string()));

@@ -2,12 +2,11 @@
 
 use std::str::FromStr;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result, ensure};
 
 use crate::aoe::{DATA_AT, SECTOR};
-use crate::args::Op;
+use crate::args::{Op, word};
 use crate::load::Pattern;
-use crate::outcome::applying;
 
 /// Requests in flight, unless the case sets it: as in Linux.
 const WINDOW_USUAL: u16 = 64;
@@ -23,7 +22,7 @@ const OPS: [(&str, Op, bool); 5] = [
 ];
 
 /// A set of conditions under which every target is measured.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Case {
     /// MTU of the pair.
     pub mtu: usize,
@@ -39,8 +38,8 @@ pub struct Case {
     pub window: u16,
     /// Requests per second of an open loop; `None` for a closed one.
     pub rate: Option<f64>,
-    /// The address pattern, as for the generator.
-    pub pattern: String,
+    /// The address pattern.
+    pub pattern: Pattern,
     /// Whether writes are stamped and reads checked.
     pub verify: bool,
 }
@@ -63,16 +62,12 @@ impl Case {
 
     /// Refuses what cannot be measured.
     pub fn check(&self) -> Result<()> {
-        let Self { mtu, pattern, read_percent, .. } = self;
+        let Self { mtu, read_percent, .. } = self;
         let rate = self.rate.unwrap_or(1.0);
-        let spelling = pattern.parse::<Pattern>().err();
-        let wrong = applying([
-            (!self.fits(*mtu), format!("a case of {} bytes: that does not fit --mtu {mtu}", self.bytes())),
-            (*read_percent > 100, format!("--read-percent {read_percent}: give 0 to 100")),
-            (rate <= 0.0, format!("--rate {rate}: give requests a second, more than 0")),
-            (spelling.is_some(), format!("--pattern {pattern}: {}", spelling.unwrap_or_default())),
-        ]);
-        wrong.first().map_or(Ok(()), |text| bail!("{text}"))
+        ensure!(self.fits(*mtu), "a case of {} bytes: that does not fit --mtu {mtu}", self.bytes());
+        ensure!(*read_percent <= 100, "--read-percent {read_percent}: give 0 to 100");
+        ensure!(rate > 0.0, "--rate {rate}: give requests a second, more than 0");
+        Ok(())
     }
 
     /// Its heading.
@@ -86,7 +81,8 @@ impl Case {
         };
         let rate = self.rate.map_or(String::new(), |rate| format!(", {rate} a second"));
         let checked = if self.verify { ", checked" } else { "" };
-        let Self { mtu, pattern, window, .. } = self;
+        let Self { mtu, window, .. } = self;
+        let pattern = word(&self.pattern);
         format!("MTU {mtu}, {pattern} {op} of {kib} KiB, {window} in flight{rate}{checked}")
     }
 }
@@ -111,7 +107,6 @@ impl FromStr for Case {
         let sectors = bytes.and_then(|bytes| u8::try_from(bytes / SECTOR).ok()).with_context(wrong)?;
         let window = words.next().map_or(Some(WINDOW_USUAL), |word| word.parse().ok());
         let window = window.filter(|window| *window > 0).with_context(wrong)?;
-        let pattern = "random".to_owned();
         let case = Self {
             mtu: 0,
             op,
@@ -120,13 +115,11 @@ impl FromStr for Case {
             sectors,
             window,
             rate: None,
-            pattern,
+            pattern: Pattern::Random,
             verify: false,
         };
-        match MTUS.into_iter().find(|mtu| case.fits(*mtu)) {
-            Some(mtu) => Ok(Self { mtu, ..case }),
-            None => bail!(wrong()),
-        }
+        let mtu = MTUS.into_iter().find(|mtu| case.fits(*mtu)).with_context(wrong)?;
+        Ok(Self { mtu, ..case })
     }
 }
 
@@ -167,7 +160,7 @@ mod tests {
         assert_eq!(usual.name(), "MTU 9000, random reads of 4 KiB, 64 in flight");
         let mixed = Case { read_percent: 70, .."mixed-durable:4096".parse().unwrap() };
         assert_eq!(mixed.name(), "MTU 9000, random 70 % reads, 30 % durable writes of 4 KiB, 64 in flight");
-        let open = Case { pattern: "sequential".to_owned(), rate: Some(5000.0), verify: true, ..usual };
+        let open = Case { pattern: Pattern::Sequential, rate: Some(5000.0), verify: true, ..usual };
         let name = "MTU 9000, sequential reads of 4 KiB, 64 in flight, 5000 a second, checked";
         assert_eq!(open.name(), name);
     }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use rustix::fs::{Advice, fadvise};
 
 use crate::conditions;
@@ -82,9 +82,7 @@ fn write(path: &Path, mib: u64) -> Result<()> {
     }
     out.sync_all()?;
     let allocated = out.metadata()?.blocks() * 512;
-    if allocated < mib << 20 {
-        bail!("the file system allocated {allocated} bytes only: it compresses");
-    }
+    ensure!(allocated >= mib << 20, "the file system allocated {allocated} bytes only: it compresses");
     Ok(())
 }
 
@@ -105,13 +103,12 @@ fn memory_mib(meminfo: &str) -> Option<u64> {
 
 fn check_room(directory: &Path, free: u64, copies: u64, mib: u64) -> Result<()> {
     let wanted = copies.saturating_mul(mib);
-    if copies > 0 && wanted.saturating_add(SPARE_MIB) > free {
-        bail!(
-            "--backing {}: {free} MiB are free, and {copies} files of {mib} MiB need {wanted}, with {SPARE_MIB} to \
-             spare: give a smaller --mib, fewer --targets, or another --backing",
-            directory.display()
-        );
-    }
+    ensure!(
+        copies == 0 || wanted.saturating_add(SPARE_MIB) <= free,
+        "--backing {}: {free} MiB are free, and {copies} files of {mib} MiB need {wanted}, with {SPARE_MIB} to \
+         spare: give a smaller --mib, fewer --targets, or another --backing",
+        directory.display()
+    );
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::args::Op;
@@ -101,9 +101,7 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
     let output: Output =
         serde_json::from_str(text.get(from..).unwrap_or_default()).context("cannot read fio's result")?;
     let job = output.jobs.first().context("fio ran no job")?;
-    if job.error != 0 {
-        bail!("fio failed: {}", std::io::Error::from_raw_os_error(job.error as i32));
-    }
+    ensure!(job.error == 0, "fio failed: {}", std::io::Error::from_raw_os_error(job.error as i32));
     let side = |direction: &Direction, other: Op| {
         let response = if case.op == other { Latencies::default() } else { direction.latencies()? };
         anyhow::Ok(Side { response, ..Side::default() })
@@ -125,18 +123,12 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
         seconds: job.read.runtime.max(job.write.runtime) / 1e3,
         reads: side(&job.read, Op::Write)?,
         writes: side(&job.write, Op::Read)?,
-        cost: Some(Cost {
-            user_ns: ns(job.usr_cpu),
-            system_ns: ns(job.sys_cpu) + workers_ns,
-            core_busy: None,
-        }),
+        cost: Some(Cost { user_ns: ns(job.usr_cpu), system_ns: ns(job.sys_cpu) + workers_ns }),
         // There is no generator that could be the bottleneck.
         idle: 1.0,
         ..Outcome::default()
     };
-    if outcome.completions() == 0 {
-        bail!("fio completed nothing");
-    }
+    ensure!(outcome.completions() > 0, "fio completed nothing");
     Ok(outcome)
 }
 
@@ -155,7 +147,7 @@ mod tests {
         let outcome = read(REAL, &case(Op::Write), 0.0, 0).unwrap();
         assert_eq!((outcome.completions(), outcome.seconds), (14004, 1.022));
         assert!((outcome.iops() / 13702.544 - 1.0).abs() < 1e-4, "fio's own figure: {}", outcome.iops());
-        assert!((outcome.mb_per_s() / 56.125620 - 1.0).abs() < 1e-3);
+        assert!((outcome.mb_per_s(outcome.iops()) / 56.125620 - 1.0).abs() < 1e-3);
         // fio's own percentiles, within the precision of its bins and our histogram.
         let all = outcome.response();
         for (quantile, ns) in [(0.5, 3457024.0), (0.9, 6979584.0), (0.99, 25034752.0), (0.999, 32112640.0)] {

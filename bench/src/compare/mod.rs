@@ -24,7 +24,7 @@ mod warnings;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, ensure};
 
 use crate::args::CompareArgs;
 use crate::conditions::ROOT;
@@ -47,24 +47,16 @@ pub fn run(args: &CompareArgs) -> Result<bool> {
         return Ok(true);
     }
     let mut plan = Plan::new(args)?;
-    let earlier = args
-        .against
-        .as_deref()
-        .map(|path| table::earlier(path).with_context(|| format!("--against {}", path.display())));
-    let earlier = earlier.transpose()?;
     let directory = args.report.clone().unwrap_or_else(|| usual(&plan.profile));
     report::check(&directory)?;
-    if !rustix::process::geteuid().is_root() {
-        bail!("network namespaces and XDP need root: run this with sudo");
-    }
+    ensure!(rustix::process::geteuid().is_root(), "network namespaces and XDP need root: run this with sudo");
     let (programs, missing) = Programs::find(args, &mut plan)?;
     let mut warnings = warnings::of_machine(&plan, Path::new(ROOT));
     warnings.extend(missing);
-    warnings.extend(earlier.as_ref().map(|_| table::NOTE.to_owned()));
     let conditions = conditions::of_all(&plan, programs.versions(&plan.targets));
     let stop = signals::on_interrupt()?;
     let rig = Rig::new(&plan, programs, args.port, &stop)?;
-    let section = |case: &Case| Ok(section(case.name(), rig.measure(case)?, earlier.as_ref()));
+    let section = |case: &Case| Ok(section(case.name(), rig.measure(case)?));
     let sections = plan.cases.iter().map(section).collect::<Result<_>>()?;
     drop(rig);
     let title = format!("xblade-bench compare: {}", plan.profile);
@@ -78,16 +70,14 @@ pub fn run(args: &CompareArgs) -> Result<bool> {
 }
 
 /// A case for reports: a curve for each target, and every sample.
-fn section(title: String, samples: Vec<Sample>, earlier: Option<&Document>) -> Section {
-    let earlier =
-        earlier.and_then(|document| document.sections.iter().find(|section| section.title == title));
+fn section(title: String, samples: Vec<Sample>) -> Section {
     let outcome = |target: &str| {
         let of: Vec<&Sample> = samples::of(&samples, target).collect();
         let merged = samples::merged(&of)?;
         Some(Outcome { warnings: warnings::of_target(&of, &merged), ..merged })
     };
     Section {
-        table: Some(table::table(&samples, earlier.map(|section| section.samples.as_slice()))),
+        table: Some(table::table(&samples)),
         outcomes: samples::names(&samples).into_iter().filter_map(outcome).collect(),
         ratios: samples::ratios(&samples),
         title,

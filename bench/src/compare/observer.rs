@@ -16,9 +16,11 @@ use super::plan::Plan;
 const FOOTPRINTS: f64 = 200.0;
 /// Minimum interval between two.
 const FOOTPRINT_EVERY_S: f64 = 0.5;
+
 /// Counters at one moment; only differences are meaningful.
 #[derive(Debug)]
 pub struct Reading {
+    at: Instant,
     target_core: CoreTime,
     generator_core: CoreTime,
     dropped: u64,
@@ -28,21 +30,25 @@ impl Reading {
     /// Reads the counters.
     pub fn take(plan: &Plan, pair: &Pair) -> Result<Self> {
         Ok(Self {
+            at: Instant::now(),
             dropped: pair.drops()?,
             target_core: CoreTime::read(plan.target_core)?,
             generator_core: CoreTime::read(plan.generator_core)?,
         })
     }
 
-    /// What happened since an earlier reading.
-    pub fn since(&self, before: &Self) -> Machine {
-        let (target, generator) = (&self.target_core, &self.generator_core);
-        let steal = target.steal_since(&before.target_core) + generator.steal_since(&before.generator_core);
+    /// What happened since an earlier reading, with a load of this many seconds in between. Its
+    /// program takes a moment before and after, in which the target's core is idle.
+    pub fn since(&self, before: &Self, load_s: f64) -> Machine {
+        let stretch = (self.at - before.at).as_secs_f64() / load_s.max(1e-9);
+        let [busy, _, target_steal] = self.target_core.shares_since(&before.target_core);
+        let [generator_core_busy, generator_core_kernel, steal] =
+            self.generator_core.shares_since(&before.generator_core);
         Machine {
-            target_core_busy: target.busy_since(&before.target_core),
-            generator_core_busy: generator.busy_since(&before.generator_core),
-            generator_core_kernel: generator.kernel_since(&before.generator_core),
-            steal: steal / 2.0,
+            target_core_busy: (busy * stretch).min(1.0),
+            generator_core_busy,
+            generator_core_kernel,
+            steal: f64::midpoint(target_steal, steal),
             dropped: self.dropped.saturating_sub(before.dropped),
         }
     }

@@ -5,11 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result, bail, ensure};
 use serde::{Deserialize, Deserializer};
 
 use crate::args::CompareArgs;
-use crate::outcome::applying;
+use crate::load::Pattern;
 
 use super::case::Case;
 use super::target::Target;
@@ -62,7 +62,7 @@ pub struct Plan {
     /// Of mixed loads, the percentage of reads.
     read_percent: Option<u8>,
     /// The address pattern.
-    pattern: Option<String>,
+    pattern: Option<Pattern>,
     /// Whether writes are stamped and reads checked.
     #[serde(default)]
     verify: bool,
@@ -89,17 +89,15 @@ impl Plan {
         let targets = if args.targets.is_empty() { &profile.targets } else { &args.targets };
         let cases = if args.case.is_empty() { &profile.cases } else { &args.case };
         let read_percent = args.read_percent.or(profile.read_percent).unwrap_or(50);
-        let pattern = args.pattern.as_ref().or(profile.pattern.as_ref());
-        let pattern = pattern.cloned().unwrap_or_else(|| "random".to_owned());
         let verify = args.verify.unwrap_or(profile.verify);
         let with_all = |case: &Case| Case {
             mtu: args.mtu.unwrap_or(case.mtu),
             window: args.window.unwrap_or(case.window),
             rate: args.rate,
             read_percent,
-            pattern: pattern.clone(),
+            pattern: args.pattern.or(profile.pattern).unwrap_or(case.pattern),
             verify,
-            ..case.clone()
+            ..*case
         };
         let plan = Self {
             targets: targets.iter().chain(&args.target_cmd).cloned().collect(),
@@ -131,10 +129,11 @@ impl Plan {
             return Self::read(name, text);
         }
         let path = Path::new(name);
-        if !path.exists() {
-            let known = BUILT_IN.map(|(name, _)| name).join(", ");
-            bail!("--profile {name}: there is no such profile, and no such file; there are {known}");
-        }
+        let known = BUILT_IN.map(|(name, _)| name).join(", ");
+        ensure!(
+            path.exists(),
+            "--profile {name}: there is no such profile, and no such file; there are {known}"
+        );
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read the profile {name}"))?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -154,23 +153,13 @@ impl Plan {
 
     fn check(&self) -> Result<()> {
         let time = |seconds: f64| seconds.is_finite() && seconds > 0.0;
-        let wrong = [
-            (self.rounds == 0, "--rounds 0: give 1 or more".to_owned()),
-            (!time(self.seconds), format!("--seconds {}: give more than 0", self.seconds)),
-            (
-                self.warm_up != 0.0 && !time(self.warm_up),
-                format!("--warm-up {}: give 0 or more", self.warm_up),
-            ),
-            (
-                self.interval.is_some_and(|seconds| !time(seconds)),
-                "--interval: give more than 0 seconds".to_owned(),
-            ),
-            (self.mib == 0, "--mib 0: give 1 or more".to_owned()),
-            (!self.backing.is_dir(), format!("--backing {}: no such directory", self.backing.display())),
-        ];
-        if let Some(text) = applying(wrong).first() {
-            bail!("{text}");
-        }
+        let (warm_up, backing) = (self.warm_up, self.backing.display());
+        ensure!(self.rounds > 0, "--rounds 0: give 1 or more");
+        ensure!(time(self.seconds), "--seconds {}: give more than 0", self.seconds);
+        ensure!(warm_up == 0.0 || time(warm_up), "--warm-up {warm_up}: give 0 or more");
+        ensure!(self.interval.is_none_or(time), "--interval: give more than 0 seconds");
+        ensure!(self.mib > 0, "--mib 0: give 1 or more");
+        ensure!(self.backing.is_dir(), "--backing {backing}: no such directory");
         for case in &self.cases {
             case.check()?;
             let mut names: Vec<String> = self.targets.iter().map(|target| target.name(case)).collect();
@@ -253,7 +242,7 @@ mod tests {
             ("--window 0", "--window"),
             ("--read-percent 101", "--read-percent 101"),
             ("--rate 0", "--rate 0"),
-            ("--pattern spiral", "--pattern spiral"),
+            ("--pattern spiral", "--pattern"),
         ] {
             let said = format!("{:#}", plan(words).unwrap_err());
             assert!(said.contains(why), "{words}: {said}");

@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
+use anyhow::{Context, Result, bail, ensure};
 
-use crate::args::{Op, PortKind};
-use crate::outcome::{Cost, Outcome, Sample};
+use crate::args::{PortKind, word};
+use crate::outcome::{Outcome, Sample};
 use crate::report::result;
 use crate::watch;
 
@@ -60,9 +59,7 @@ impl<'a> Rig<'a> {
         self.pair.set_mtu(case.mtu)?;
         let all = self.plan.targets.iter().enumerate();
         let targets: Vec<(usize, &Target)> = all.filter(|(_, target)| target.fits(case)).collect();
-        if targets.is_empty() {
-            bail!("{}: none of the targets can be measured like this", case.name());
-        }
+        ensure!(!targets.is_empty(), "{}: none of the targets can be measured like this", case.name());
         let mut samples = Vec::new();
         for round in 1..=self.plan.rounds {
             // Each round begins with a different target.
@@ -104,9 +101,11 @@ impl<'a> Rig<'a> {
         let (plan, pid) = (self.plan, process.pid());
         let mut load = self.load(case, target);
         let times = format!("--seconds {} --warm-up {}", plan.seconds, plan.warm_up);
-        let watched = format!("--watch-pid {pid} --watch-core {}", plan.target_core);
-        load.args(times.split(' ').chain(watched.split(' ')));
-        load.args([format!("--read-percent={}", case.read_percent), format!("--pattern={}", case.pattern)]);
+        load.args(times.split(' ')).arg(format!("--watch-pid={pid}"));
+        load.args([
+            format!("--read-percent={}", case.read_percent),
+            format!("--pattern={}", word(&case.pattern)),
+        ]);
         load.args(plan.interval.map(|seconds| format!("--interval={seconds}")));
         load.args(case.rate.map(|rate| format!("--rate={rate}")));
         load.args(case.verify.then_some("--verify"));
@@ -114,7 +113,7 @@ impl<'a> Rig<'a> {
         let before = Reading::take(plan, &self.pair)?;
         let outcome = self.outcome_of(&mut load, || footprints.look());
         let mut outcome = outcome.with_context(|| process.story())?;
-        let machine = Reading::take(plan, &self.pair)?.since(&before);
+        let machine = Reading::take(plan, &self.pair)?.since(&before, outcome.seconds + plan.warm_up);
         outcome.conditions = conditions::of_target(target, case, &process.said(), &self.pair);
         Ok(Sample { outcome, machine, footprints: footprints.all, ..Sample::default() })
     }
@@ -125,9 +124,7 @@ impl<'a> Rig<'a> {
         let mut load = self.load(case, target);
         load.arg(format!("--count={PROBES}"));
         while let Err(failure) = self.outcome_of(&mut load, || ()) {
-            if self.stop.load(Ordering::Relaxed) {
-                bail!("interrupted");
-            }
+            ensure!(!self.stop.load(Ordering::Relaxed), "interrupted");
             let name = target.name(case);
             if let Some(status) = process.has_ended() {
                 bail!("the target {name} has ended by itself ({status}). {}", process.story());
@@ -147,21 +144,17 @@ impl<'a> Rig<'a> {
     fn load(&self, case: &Case, target: &Target) -> Command {
         let core = self.plan.generator_core;
         let mut command = self.pair.initiator.command(core, &self.programs.own);
-        let op = match case.op {
-            Op::Read => "read",
-            Op::Write => "write",
-            Op::Mixed => "mixed",
-        };
         let fixed = format!(
-            "load --export {EXPORT} --timeout-ms {TIMEOUT_MS} --destroy-data --op {op} --cpu {core} --sectors {} --window {}",
-            case.sectors, case.window
+            "load --export {EXPORT} --timeout-ms {TIMEOUT_MS} --destroy-data --op {} --cpu {core} --sectors {} --window {}",
+            word(&case.op),
+            case.sectors,
+            case.window
         );
         command.args(fixed.split(' ')).args(["--interface", self.pair.initiator.interface]);
         command.arg("--json").arg(&self.files.result);
         // Our targets advertise as many as the case has in flight.
         command.args(matches!(target, Target::Custom(..)).then_some("--beyond-buffer-count"));
-        let port = self.port.and_then(|port| port.to_possible_value());
-        command.args(port.map(|port| format!("--port={}", port.get_name())));
+        command.args(self.port.map(|port| format!("--port={}", word(&port))));
         command
     }
 
@@ -179,20 +172,17 @@ impl<'a> Rig<'a> {
         let mut spin = Command::new("taskset");
         spin.args(["-c", &self.plan.generator_core.to_string(), "sh", "-c", "while :; do :; done"]);
         let _company = busy.then(|| Process::start(&mut spin)).transpose()?;
-        let (before, started) = (Reading::take(self.plan, &self.pair)?, Instant::now());
+        let before = Reading::take(self.plan, &self.pair)?;
         let mut workers_ns = 0;
         let mut command = fio::command(case, file, self.plan, &self.files.result);
         shell::run_to_end(&mut command, self.stop, |pid| {
             // It may exit soon; the last reading before that counts.
             workers_ns = workers_ns.max(watch::threads_ns(pid, fio::WORKERS).unwrap_or(0));
         })?;
-        let (machine, took) = (Reading::take(self.plan, &self.pair)?.since(&before), started.elapsed());
+        let after = Reading::take(self.plan, &self.pair)?;
         let text = std::fs::read_to_string(&self.files.result).context("fio wrote no result")?;
-        let mut outcome = fio::read(&text, case, self.plan.warm_up, workers_ns)?;
-        // fio takes a moment before and after its job, and is idle then.
-        let stretch = took.as_secs_f64() / (outcome.seconds + self.plan.warm_up).max(1e-9);
-        let busy = (machine.target_core_busy * stretch).min(1.0);
-        outcome.cost = outcome.cost.map(|cost| Cost { core_busy: Some(busy), ..cost });
+        let outcome = fio::read(&text, case, self.plan.warm_up, workers_ns)?;
+        let machine = after.since(&before, outcome.seconds + self.plan.warm_up);
         Ok(Sample { outcome, machine, ..Sample::default() })
     }
 }

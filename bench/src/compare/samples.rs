@@ -76,10 +76,7 @@ fn add(all: &mut Outcome, more: &Outcome) {
         all.system_ns += more.system_ns;
     }
     if let (Some(all), Some(more)) = (&mut all.verify, &more.verify) {
-        all.checked += more.checked;
-        all.unchecked += more.unchecked;
-        all.faults.extend(more.faults.iter().cloned());
-        all.examples.extend(more.examples.iter().cloned());
+        all.add(more);
     }
 }
 
@@ -142,7 +139,7 @@ mod merge_tests {
     fn sample(iops: f64, idle: f64) -> Sample {
         let mut sample = fake::sample("x", 1, iops);
         sample.outcome.idle = idle;
-        sample.outcome.cost = Some(Cost { user_ns: 10, system_ns: 20, core_busy: Some(0.5) });
+        sample.outcome.cost = Some(Cost { user_ns: 10, system_ns: 20 });
         sample.outcome.trouble = Trouble { retransmits: 1, lost: 2, ..Trouble::default() };
         sample.outcome.intervals = vec![Interval { from_s: 0.5, ..Interval::default() }];
         sample

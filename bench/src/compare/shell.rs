@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 /// How often a running program is polled.
 const LOOK: Duration = Duration::from_millis(20);
@@ -17,9 +17,8 @@ pub fn run(words: &[&str]) -> Result<String> {
     let (program, args) = words.split_first().context("no program to run")?;
     let output = Command::new(program).args(args).output();
     let output = output.with_context(|| format!("cannot run `{program}`"))?;
-    if !output.status.success() {
-        bail!("`{}` failed: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    }
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "`{}` failed: {}", words.join(" "), error.trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -94,20 +93,16 @@ pub fn run_to_end(command: &mut Command, stop: &AtomicBool, mut look: impl FnMut
     let mut process = Process::start(command)?;
     let status = loop {
         // In a terminal, an interrupt reaches the program, too.
-        if stop.load(Ordering::Relaxed) {
-            bail!("interrupted");
-        }
+        ensure!(!stop.load(Ordering::Relaxed), "interrupted");
         if let Some(status) = process.has_ended() {
             break status;
         }
         look(process.pid());
         thread::sleep(LOOK);
     };
-    match status.code() {
-        // Exit code 2: measured, but some requests failed; the result has the details.
-        Some(0 | 2) => Ok(()),
-        _ => bail!("{status}: {}", process.story()),
-    }
+    // Exit code 2: measured, but some requests failed; the result has the details.
+    ensure!(matches!(status.code(), Some(0 | 2)), "{status}: {}", process.story());
+    Ok(())
 }
 
 #[cfg(test)]

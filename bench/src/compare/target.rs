@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result, bail, ensure};
 
 use crate::args::CompareArgs;
 use crate::conditions::condition;
+use crate::load::Pattern;
 use crate::outcome::Condition;
 
 use super::case::Case;
@@ -80,7 +81,8 @@ impl Target {
     /// Whether it can be measured in a case: data can only be checked where it is stored,
     /// and fio generates its own addresses.
     pub fn fits(&self, case: &Case) -> bool {
-        (!case.verify || self.has_file()) && (!self.is_fio() || (case.pattern == "random" && !case.verify))
+        (!case.verify || self.has_file())
+            && (!self.is_fio() || (case.pattern == Pattern::Random && !case.verify))
     }
 
     /// A target of `--target-cmd`, from NAME=COMMAND.
@@ -88,9 +90,7 @@ impl Target {
         let (name, command) = text.split_once('=').context("give NAME=COMMAND")?;
         let words =
             shlex::split(command).with_context(|| format!("'{command}': a quotation mark is open"))?;
-        if name.trim().is_empty() || words.is_empty() {
-            bail!("'{text}': give NAME=COMMAND");
-        }
+        ensure!(!name.trim().is_empty() && !words.is_empty(), "'{text}': give NAME=COMMAND");
         Ok(Self::Custom(name.trim().to_owned(), words))
     }
 }
@@ -157,9 +157,10 @@ impl Programs {
         }
         warnings.dedup();
         plan.targets.retain(|target| is_there(programs.of(target)));
-        if plan.targets.is_empty() {
-            bail!("there is nothing left to measure: install what is missing, or give other --targets");
-        }
+        ensure!(
+            !plan.targets.is_empty(),
+            "there is nothing left to measure: install what is missing, or give other --targets"
+        );
         Ok((programs, warnings))
     }
 
@@ -308,14 +309,13 @@ mod tests {
     #[test]
     fn data_are_checked_only_where_they_are_kept() {
         let usual = case("read:4096");
-        let checked = Case { verify: true, ..usual.clone() };
+        let checked = Case { verify: true, ..usual };
         let fitting = |case: &Case| {
             ["echo", "xblade", "xblade:null", "vblade", "fio"].map(|word| target(word).fits(case))
         };
         assert_eq!(fitting(&checked), [false, true, false, true, false]);
         assert_eq!(fitting(&usual), [true; 5]);
-        let pattern = "sequential".to_owned();
-        assert_eq!(fitting(&Case { pattern, ..usual }), [true, true, true, true, false]);
+        assert_eq!(fitting(&Case { pattern: Pattern::Sequential, ..usual }), [true, true, true, true, false]);
         assert_eq!(
             ["echo", "xblade", "xblade:null"].map(|word| target(word).has_file()),
             [false, true, false]

@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(two(|s| s.outcome.seconds = 0.9), "0.90 s is too short to say much");
         assert!(two(|s| s.outcome.verify = Some(Verified::default())).starts_with("no sector that was read"));
         let faulty = |s: &mut Sample| {
-            let faults = vec![("stale".to_owned(), 2), ("corrupt".to_owned(), 1)];
+            let faults = [("stale".to_owned(), 2), ("corrupt".to_owned(), 1)].into();
             s.outcome.verify = Some(Verified { checked: 9, faults, ..Verified::default() });
         };
         assert_eq!(found(&[100.0], faulty), "3 sectors held the wrong data");

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, ensure};
 use xblade_link::Facts;
 
 use crate::aoe::{self, Address, Mac, Route};
-use crate::args::LoadArgs;
+use crate::args::{LoadArgs, word};
 use crate::export::{self, Export};
 use crate::outcome::Setup;
 use crate::port::{self, PacketPort, Port, THREADS_MAX, Tags};
@@ -18,6 +18,8 @@ use super::assign::{self, Share};
 use super::flight::WINDOW_MAX;
 use super::guard;
 use super::plan::Area;
+use super::schedule::NEVER;
+use super::worker::Times;
 
 /// Default maximum number of sectors in a request: 8 KiB.
 const SECTORS_USUAL: u8 = 16;
@@ -30,7 +32,10 @@ const SECONDS_USUAL: f64 = 5.0;
 /// Maximum duration: a year, in seconds.
 const SECONDS_MAX: f64 = 365.0 * 86400.0;
 
-/// What all runs have in common.
+/// How long a request is resent.
+const GIVE_UP: Duration = Duration::from_secs(10);
+
+/// A load, ready to run.
 pub struct Job<'a> {
     /// The arguments.
     pub args: &'a LoadArgs,
@@ -38,17 +43,11 @@ pub struct Job<'a> {
     pub shares: Vec<Share>,
     /// A port for each thread.
     pub ports: Vec<Box<dyn Port>>,
-    /// Seed of the next run.
-    pub seed: u32,
-    /// How long to send, unless a number of requests is given.
-    pub duration: Option<Duration>,
-    /// How long to send before that without counting.
-    pub warm_up: Duration,
-    /// Length of an interval.
-    pub interval: Duration,
+    /// When to send and when to end.
+    pub times: Times,
     /// Becomes true when the user interrupts.
     pub stop: Arc<AtomicBool>,
-    /// The description of the load in results, without what differs between runs.
+    /// The description of the load in results.
     pub setup: Setup,
 }
 
@@ -71,6 +70,8 @@ type Lines = [(Mac, PacketPort)];
 impl<'a> Job<'a> {
     /// Finds the exports, fits the load to them, and opens the ports. Writes nothing.
     pub fn new(args: &'a LoadArgs) -> Result<Self> {
+        let rate = args.rate.unwrap_or(1.0);
+        ensure!((0.001..=1e9).contains(&rate), "--rate {rate}: give 0.001 to 1e9 a second");
         args.report.as_deref().map_or(Ok(()), report::check)?;
         let interfaces =
             args.interface.iter().map(|name| Facts::read(name)).collect::<Result<Vec<_>, _>>()?;
@@ -82,16 +83,20 @@ impl<'a> Job<'a> {
         // Thread t uses the interface at `t % len`.
         let route = |thread: usize, export: usize| exports[export].routes[thread % interfaces.len()];
         let shares = assign::assign(&areas, window, threads, route)?;
-        let length = seconds("--seconds", args.seconds.unwrap_or(SECONDS_USUAL), 0.001)?;
-        let (warm_up, interval) =
-            (seconds("--warm-up", args.warm_up, 0.0)?, seconds("--interval", args.interval, 0.01)?);
+        let length_ns = seconds("--seconds", args.seconds.unwrap_or(SECONDS_USUAL), 0.001)?;
+        let from_ns = seconds("--warm-up", args.warm_up, 0.0)?;
+        let times = Times {
+            from_ns,
+            end_ns: if args.count.is_some() { NEVER } else { from_ns + length_ns },
+            give_up_ns: GIVE_UP.as_nanos() as u64,
+            interval_ns: seconds("--interval", args.interval, 0.01)?,
+            spin: !args.cpu.is_empty(),
+            sweep: args.verify && args.reads() < 100,
+        };
         let ports = open_ports(args, &interfaces, threads, &shares)?;
         Ok(Self {
             args,
-            seed: args.seed.unwrap_or_else(seed_from_clock),
-            duration: args.count.is_none().then_some(length),
-            warm_up,
-            interval,
+            times,
             stop: signals::on_interrupt()?,
             setup: Setup {
                 exports: exports.iter().map(|found| found.address.to_string()).collect(),
@@ -101,13 +106,14 @@ impl<'a> Job<'a> {
                     0 => "write".to_owned(),
                     percent => format!("{percent} % read"),
                 },
-                pattern: args.pattern.to_string(),
+                pattern: word(&args.pattern),
                 sectors,
                 window,
-                warm_up_s: warm_up.as_secs_f64(),
+                rate: args.rate,
+                warm_up_s: args.warm_up,
                 threads,
                 buffer_count: exports.iter().map(|found| found.buffer_count).min().unwrap_or(0),
-                ..Setup::default()
+                seed: args.seed.unwrap_or_else(seed_from_clock),
             },
             shares,
             ports,
@@ -121,9 +127,8 @@ fn find(args: &LoadArgs, interfaces: &[Facts]) -> Result<Vec<Found>> {
     let mut lines = interfaces.iter().map(open).collect::<Result<Vec<_>>>()?;
     let mut exports: Vec<Found> = Vec::new();
     for &address in &args.export {
-        if exports.iter().any(|found| found.address == address) {
-            bail!("--export {address} is given twice");
-        }
+        let twice = exports.iter().any(|found| found.address == address);
+        ensure!(!twice, "--export {address} is given twice");
         exports.push(Found::ask(address, &mut lines)?);
     }
     if args.reads() < 100 && !args.destroy_data {
@@ -180,82 +185,69 @@ impl Found {
         for lba in 0..wanted.min(self.size) {
             start.extend(export::read(port, &route, lba, 1)?);
         }
-        match guard::find_data(&start) {
-            Some(what) => bail!(
-                "export {} holds {what}, and writing would destroy it: give --destroy-data if that is meant",
-                self.address
-            ),
-            None => Ok(()),
-        }
+        let (what, address) = (guard::find_data(&start), self.address);
+        ensure!(
+            what.is_none(),
+            "export {address} holds {}, and writing would destroy it: give --destroy-data if that is meant",
+            what.unwrap_or_default()
+        );
+        Ok(())
     }
 }
 
 fn threads(args: &LoadArgs) -> Result<usize> {
     let (least, given) = (args.interface.len(), args.threads.unwrap_or(args.interface.len()));
-    if given < least || given > THREADS_MAX {
-        bail!("--threads {given}: give {least} (one for each interface) to {THREADS_MAX}");
-    }
-    if !args.cpu.is_empty() && args.cpu.len() != given {
-        bail!("--cpu names {} cores for {given} threads: give one for each", args.cpu.len());
-    }
+    ensure!(
+        (least..=THREADS_MAX).contains(&given),
+        "--threads {given}: give {least} (one for each interface) to {THREADS_MAX}"
+    );
+    let cores = args.cpu.len();
+    ensure!(cores == 0 || cores == given, "--cpu names {cores} cores for {given} threads: give one for each");
     Ok(given)
 }
 
 /// Sectors in a request: the requested number, if its frames fit everywhere.
 fn sectors(args: &LoadArgs, interfaces: &[Facts], exports: &[Found]) -> Result<u8> {
-    let Some(interface) = interfaces.iter().min_by_key(|interface| interface.mtu) else {
-        bail!("no interface");
-    };
-    let Some(export) = exports.iter().min_by_key(|found| found.sectors) else { bail!("no export") };
+    let interface = interfaces.iter().min_by_key(|interface| interface.mtu).context("no interface")?;
+    let Found { address, sectors: allowed, .. } =
+        exports.iter().min_by_key(|found| found.sectors).context("no export")?;
     // The MTU does not include the Ethernet header.
     let fit = (interface.mtu as usize + 14).saturating_sub(aoe::DATA_AT) / aoe::SECTOR;
-    let most = export.sectors.min(u8::try_from(fit).unwrap_or(u8::MAX));
-    if most == 0 {
-        bail!("the MTU {} of {} is too small for one sector", interface.mtu, interface.name);
-    }
+    let (most, name) = (usize::from(*allowed).min(fit) as u8, &interface.name);
+    ensure!(most > 0, "the MTU {} of {name} is too small for one sector", interface.mtu);
     let sectors = args.sectors.unwrap_or(most.min(SECTORS_USUAL));
-    if !(1..=most).contains(&sectors) {
-        bail!(
-            "--sectors {sectors}: give 1 to {most} (export {} takes {}, the MTU of {} fits {fit})",
-            export.address,
-            export.sectors,
-            interface.name
-        );
-    }
+    ensure!(
+        (1..=most).contains(&sectors),
+        "--sectors {sectors}: give 1 to {most} (export {address} takes {allowed}, the MTU of {name} fits {fit})"
+    );
     Ok(sectors)
 }
 
 fn window(args: &LoadArgs, exports: &[Found]) -> Result<u16> {
-    let Some(least) = exports.iter().min_by_key(|found| found.buffer_count) else { bail!("no export") };
-    let allowed = least.buffer_count;
-    let window = args.window.unwrap_or(allowed.clamp(1, WINDOW_USUAL));
-    if window == 0 || window > WINDOW_MAX {
-        bail!("--window {window}: give 1 to {WINDOW_MAX}");
-    }
-    if window > allowed.max(1) && !args.beyond_buffer_count {
-        bail!(
-            "--window {window}: export {} takes {allowed} requests at once, and may drop more: \
-             give at most that, or --beyond-buffer-count",
-            least.address
-        );
-    }
+    let Found { address, buffer_count: allowed, .. } =
+        exports.iter().min_by_key(|found| found.buffer_count).context("no export")?;
+    let window = args.window.unwrap_or((*allowed).clamp(1, WINDOW_USUAL));
+    ensure!((1..=WINDOW_MAX).contains(&window), "--window {window}: give 1 to {WINDOW_MAX}");
+    ensure!(
+        window <= (*allowed).max(1) || args.beyond_buffer_count,
+        "--window {window}: export {address} takes {allowed} requests at once, and may drop more: \
+         give at most that, or --beyond-buffer-count"
+    );
     Ok(window)
 }
 
 fn area(args: &LoadArgs, found: &Found, sectors: u8) -> Result<Area> {
     let most = if args.verify { VERIFY_SPAN } else { u64::MAX };
-    let span = args.span.unwrap_or(most).min(found.size);
-    if span < u64::from(sectors) {
-        bail!("export {} has {span} sectors to use: not enough for requests of {sectors}", found.address);
-    }
-    Ok(Area { sectors, first: 0, blocks: span / u64::from(sectors) })
+    let (span, address) = (args.span.unwrap_or(most).min(found.size), found.address);
+    let blocks = span / u64::from(sectors);
+    ensure!(blocks > 0, "export {address} has {span} sectors to use: not enough for requests of {sectors}");
+    Ok(Area { sectors, first: 0, blocks })
 }
 
-fn seconds(name: &str, value: f64, least: f64) -> Result<Duration> {
-    if !(least..=SECONDS_MAX).contains(&value) {
-        bail!("{name} {value}: give {least} to {SECONDS_MAX} seconds");
-    }
-    Duration::try_from_secs_f64(value).with_context(|| name.to_owned())
+/// An option's value in nanoseconds.
+fn seconds(name: &str, value: f64, least: f64) -> Result<u64> {
+    ensure!((least..=SECONDS_MAX).contains(&value), "{name} {value}: give {least} to {SECONDS_MAX} seconds");
+    Ok((value * 1e9) as u64)
 }
 
 /// Differs in each run, so that stamps of earlier runs are recognized.

@@ -1,18 +1,16 @@
-//! One run of a job: sets up engines and threads, collects their counts, and shows progress
+//! Runs a job: sets up engines and threads, collects their counts, and shows them
 //! on a terminal.
 
+use std::io::{self, IsTerminal};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
-use clap::ValueEnum;
 use crossbeam_channel::{Receiver, bounded};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::args::ArrivalKind;
-use crate::outcome::{Cost, Outcome, Setup};
+use crate::outcome::{Cost, Outcome};
 use crate::port::Tags;
-use crate::watch::Watch;
+use crate::watch::CpuTime;
 use crate::{conditions, cores};
 
 use super::assign::Share;
@@ -20,77 +18,55 @@ use super::engine::Engine;
 use super::flight::Flight;
 use super::job::Job;
 use super::plan::Plan;
-use super::schedule::{NEVER, Schedule};
+use super::schedule::Schedule;
 use super::tally::{Sum, Tally};
-use super::verify::{self, Verifier};
+use super::verify::Verifier;
 use super::worker::{Ran, Runner, Times, Worker};
 
 /// Time for the threads to start.
 const LEAD: Duration = Duration::from_millis(5);
+/// Clears the line of a terminal.
+const CLEAR: &str = "\r\x1b[K";
 
 impl Job<'_> {
-    /// Runs the load once: in an open loop if there is a `rate`, in requests per second. A
-    /// request is resent until `give_up` has passed.
-    pub fn run(&mut self, name: String, rate: Option<f64>, give_up: Duration) -> Result<Outcome> {
-        let seed = self.seed;
-        self.seed = seed.wrapping_add(1);
+    /// Runs the load: in an open loop if there is a rate.
+    pub fn run(mut self) -> Result<Outcome> {
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let arrivals = self.args.arrivals.to_possible_value().map(|value| value.get_name().to_owned());
+        let conditions = conditions::of_load(&self.args.interface);
+        let workers = self.workers();
+        let mut sum = Sum::new(self.args.rate.is_some(), workers.len(), self.times.interval_ns as f64 / 1e9);
+        let (ran, cost) = self.all_threads(workers, &mut sum)?;
         let mut outcome = Outcome {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_ms: started.as_millis() as u64,
-            conditions: conditions::of_load(&self.args.interface),
-            setup: Setup { rate, arrivals: arrivals.filter(|_| rate.is_some()), seed, ..self.setup.clone() },
+            conditions,
+            setup: self.setup,
+            cost,
             ..Outcome::default()
         };
-        let times = self.times(give_up);
-        let workers = self.workers(rate, seed, &times);
-        let length = self.duration.map(|duration| self.warm_up + duration);
-        let progress = Progress::start(&name, length, self.args.count, self.interval);
-        let mut sum = Sum::new(rate.is_some(), workers.len(), self.interval.as_secs_f64());
-        let threads = self.all_threads(workers, &times, &mut sum, &progress);
-        progress.bar.finish_and_clear();
-        let (ran, cost) = threads?;
-        (outcome.name, outcome.cost) = (name, cost);
-        fill(&mut outcome, &ran, sum, &times);
-        self.ports = ran.into_iter().map(|ran| ran.worker.port).collect();
+        fill(&mut outcome, &ran, sum, self.times.from_ns);
         Ok(outcome)
     }
 
-    fn times(&self, give_up: Duration) -> Times {
-        let from = self.warm_up;
-        Times {
-            start: Instant::now() + LEAD,
-            from_ns: from.as_nanos() as u64,
-            end_ns: self.duration.map_or(NEVER, |duration| (from + duration).as_nanos() as u64),
-            give_up_ns: give_up.as_nanos() as u64,
-            interval_ns: self.interval.as_nanos() as u64,
-            spin: !self.args.cpu.is_empty(),
-            sweep: self.args.verify && self.args.reads() < 100,
-        }
-    }
-
-    fn workers(&mut self, rate: Option<f64>, seed: u32, times: &Times) -> Vec<Worker> {
-        let ports = std::mem::take(&mut self.ports);
+    fn workers(&mut self) -> Vec<Worker> {
+        let (ports, times) = (std::mem::take(&mut self.ports), &self.times);
         let worker = |(thread, port)| {
             let own = self.shares.iter().enumerate().filter(|(_, share)| share.thread == thread);
-            let engines = own.map(|(at, share)| self.engine(at, share, rate, seed, times)).collect();
-            Worker::new(port, engines, Tally::new(rate.is_some()), times.end_ns, times.give_up_ns)
+            let engines = own.map(|(at, share)| self.engine(at, share)).collect();
+            let tally = Tally::new(self.args.rate.is_some());
+            Worker::new(port, engines, tally, times.end_ns, times.give_up_ns)
         };
         ports.into_iter().enumerate().map(worker).collect()
     }
 
     /// The engine for the share with this index.
-    fn engine(&self, at: usize, share: &Share, rate: Option<f64>, seed: u32, times: &Times) -> Engine {
-        let all = self.shares.len();
+    fn engine(&self, at: usize, share: &Share) -> Engine {
+        let (all, seed, times) = (self.shares.len(), self.setup.seed, &self.times);
         let own_seed = u64::from(seed) << 16 | at as u64;
         let plan = Plan::new(share.area, self.args.reads(), self.args.pattern, own_seed);
-        let schedule = match rate.map(|rate| rate * share.part) {
+        let schedule = match self.args.rate {
             None => Schedule::closed(),
-            Some(rate) if self.args.arrivals == ArrivalKind::Poisson => {
-                Schedule::poisson(rate, own_seed ^ 1 << 63)
-            }
-            Some(rate) => Schedule::constant(rate, at as f64 / all as f64),
+            Some(rate) => Schedule::constant(rate * share.part, at as f64 / all as f64),
         };
         let tags = Tags::of(share.thread, self.setup.threads);
         // Far apart, so that replies to an earlier run are recognized.
@@ -109,14 +85,9 @@ impl Job<'_> {
     }
 
     /// Runs each worker on its thread, and adds up their counts.
-    fn all_threads(
-        &self,
-        workers: Vec<Worker>,
-        times: &Times,
-        sum: &mut Sum,
-        progress: &Progress,
-    ) -> Result<(Vec<Ran>, Option<Cost>)> {
-        let (threads, open) = (workers.len(), sum.total.reads.service.is_some());
+    fn all_threads(&self, workers: Vec<Worker>, sum: &mut Sum) -> Result<(Vec<Ran>, Option<Cost>)> {
+        let (threads, open, times) = (workers.len(), self.args.rate.is_some(), &self.times);
+        let (start, is_seen) = (Instant::now() + LEAD, io::stderr().is_terminal());
         // Room for every tally that exists, so that no thread waits to hand one over.
         let (to, parts) = bounded(3 * threads);
         let (give, spare) = bounded(threads);
@@ -125,22 +96,25 @@ impl Job<'_> {
             for (thread, worker) in workers.into_iter().enumerate() {
                 let _ = give.send(Tally::new(open));
                 let core = self.args.cpu.get(thread).copied();
-                let runner = Runner::new(thread, worker, times, to.clone(), spare.clone(), &self.stop);
+                let runner = Runner::new(thread, worker, start, times, to.clone(), spare.clone(), &self.stop);
                 let run = move || cores::pin(core).and_then(|()| runner.run());
                 let named = thread::Builder::new().name(format!("load-{thread}"));
                 handles.push(named.spawn_scoped(scope, run).context("cannot start a thread")?);
             }
             drop(to);
             let (running, over) = bounded(0);
-            let watch = self.args.watch_pid.map(|pid| Watch { pid, core: self.args.watch_core });
-            let cost = watch.map(|watch| scope.spawn(move || cost(&watch, times, &over)));
+            let cost = self.args.watch_pid.map(|pid| scope.spawn(move || cost(pid, start, times, &over)));
             // Until the last thread has ended.
             for mut part in parts {
-                sum.add(&mut part).iter().for_each(|tally| progress.show(tally));
+                let closed = sum.add(&mut part);
+                closed.iter().filter(|_| is_seen).for_each(|tally| show(tally, times.interval_ns));
                 part.tally.clear();
                 let _ = give.try_send(part.tally);
             }
             drop(running);
+            if is_seen {
+                eprint!("{CLEAR}");
+            }
             let ran = handles.into_iter().map(join).collect::<Result<_>>()?;
             Ok((ran, cost.map(join).transpose()?))
         })
@@ -151,68 +125,43 @@ fn join<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().map_err(|_| anyhow!("a thread of the load crashed"))?
 }
 
-fn fill(outcome: &mut Outcome, ran: &[Ran], mut sum: Sum, times: &Times) {
+fn fill(outcome: &mut Outcome, ran: &[Ran], mut sum: Sum, from_ns: u64) {
     // Until the end of the schedule, or until the last answer if that came later or the
     // schedule had no end.
     let ends = ran.iter().filter_map(|ran| ran.end_ns);
     let until_ns = ends.chain([sum.total.last_ns]).max().unwrap_or(0);
-    outcome.seconds = until_ns.saturating_sub(times.from_ns) as f64 / 1e9;
+    outcome.seconds = until_ns.saturating_sub(from_ns) as f64 / 1e9;
     sum.finish(outcome.seconds);
     outcome.intervals = sum.intervals;
     Tally { reads: outcome.reads, writes: outcome.writes, trouble: outcome.trouble, .. } = sum.total;
     // The busiest thread may be the bottleneck.
     outcome.idle = ran.iter().map(|ran| ran.idle).fold(1.0, f64::min);
     let engines = ran.iter().flat_map(|ran| &ran.worker.engines);
-    let mut verifiers = engines.filter_map(|engine| engine.verifier.as_ref()).peekable();
-    outcome.verify = verifiers.peek().is_some().then(|| verify::together(verifiers));
+    for verifier in engines.filter_map(|engine| engine.verifier.as_ref()) {
+        outcome.verify.get_or_insert_default().add(&verifier.found);
+    }
     outcome.warnings = outcome.suspicions();
 }
 
 /// The cost of a target on this host while requests are counted, or until `over` is
 /// disconnected.
-fn cost(watch: &Watch, times: &Times, over: &Receiver<()>) -> Result<Cost> {
-    let wait = |until_ns| over.recv_deadline(times.start + Duration::from_nanos(until_ns));
+fn cost(pid: u32, start: Instant, times: &Times, over: &Receiver<()>) -> Result<Cost> {
+    let wait = |until_ns| over.recv_deadline(start + Duration::from_nanos(until_ns));
     let _ = wait(times.from_ns);
-    let before = watch.read()?;
+    let before = CpuTime::read(pid)?;
     let _ = wait(times.end_ns);
-    Ok(watch.read()?.cost_since(&before))
+    Ok(CpuTime::read(pid)?.cost_since(&before))
 }
 
-/// A bar on standard error; does nothing if that is not a terminal.
-struct Progress {
-    bar: ProgressBar,
-    interval: Duration,
-    /// Whether it counts requests instead of time.
-    by_count: bool,
-}
-
-impl Progress {
-    /// Shows an empty bar for a duration or a number of requests.
-    fn start(name: &str, length: Option<Duration>, count: Option<u64>, interval: Duration) -> Self {
-        let whole = length.map_or(count.unwrap_or(0), |length| length.as_millis() as u64);
-        // Draws nothing if standard error is not a terminal.
-        let bar = ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::stderr_with_hz(4));
-        let shape = "{prefix} {bar:24} {eta:>4} left  {msg}";
-        if let Ok(style) = ProgressStyle::with_template(shape) {
-            bar.set_style(style);
-        }
-        bar.set_prefix(name.to_owned());
-        Self { bar, interval, by_count: length.is_none() }
-    }
-
-    /// Updates it after an interval.
-    fn show(&self, tally: &Tally) {
-        let done = tally.completions();
-        self.bar.inc(if self.by_count { done } else { self.interval.as_millis() as u64 });
-        let latencies = tally.reads.response.with(&tally.writes.response);
-        let trouble = &tally.trouble;
-        self.bar.set_message(format!(
-            "{:.0} IOPS  p99 {:.0} us  resent {}  dropped {}  errors {}",
-            done as f64 / self.interval.as_secs_f64(),
-            latencies.us(0.99),
-            trouble.retransmits,
-            trouble.dropped,
-            trouble.errors + trouble.refused + trouble.lost
-        ));
-    }
+/// Shows the counts of an interval, in place of those before.
+fn show(tally: &Tally, interval_ns: u64) {
+    let (done, trouble) = (tally.completions(), &tally.trouble);
+    eprint!(
+        "{CLEAR}{:.0} IOPS  p99 {:.0} us  resent {}  dropped {}  errors {}",
+        done as f64 * 1e9 / interval_ns as f64,
+        tally.reads.response.with(&tally.writes.response).us(0.99),
+        trouble.retransmits,
+        trouble.dropped,
+        trouble.failed()
+    );
 }

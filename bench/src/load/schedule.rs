@@ -5,10 +5,6 @@
 //! reply triggers the next request. A target that stalls then gets fewer requests, and
 //! the stall shows only in the few requests that were in flight (coordinated omission).
 
-use rand::SeedableRng;
-use rand::rngs::SmallRng;
-use rand_distr::{Distribution, Exp1};
-
 /// No limit.
 pub const NEVER: u64 = u64::MAX;
 
@@ -19,17 +15,15 @@ pub struct Schedule {
     pub from_ns: u64,
     /// No request starts from this time on.
     pub end_ns: u64,
-    /// The mean interval of an open loop; `None` if requests start as soon as there is room.
+    /// The interval of an open loop; `None` if requests start as soon as there is room.
     gap_ns: Option<f64>,
     next_ns: f64,
-    /// For random intervals.
-    random: Option<SmallRng>,
 }
 
 impl Schedule {
     /// A closed loop.
     pub fn closed() -> Self {
-        Self { from_ns: 0, end_ns: NEVER, gap_ns: None, next_ns: 0.0, random: None }
+        Self { from_ns: 0, end_ns: NEVER, gap_ns: None, next_ns: 0.0 }
     }
 
     /// An open loop of `rate` requests per second at equal intervals. The first comes
@@ -37,15 +31,6 @@ impl Schedule {
     pub fn constant(rate: f64, phase: f64) -> Self {
         let gap_ns = 1e9 / rate;
         Self { gap_ns: Some(gap_ns), next_ns: phase * gap_ns, ..Self::closed() }
-    }
-
-    /// An open loop of `rate` requests per second on average, at independent random
-    /// intervals, as from many initiators.
-    pub fn poisson(rate: f64, seed: u64) -> Self {
-        let random = Some(SmallRng::seed_from_u64(seed));
-        let mut schedule = Self { random, ..Self::constant(rate, 0.0) };
-        schedule.advance();
-        schedule
     }
 
     /// Sets the start of counting and the end.
@@ -66,9 +51,7 @@ impl Schedule {
 
     /// Moves on to the next request.
     pub fn advance(&mut self) {
-        if let Some(gap_ns) = self.gap_ns {
-            self.next_ns += gap_ns * self.random.as_mut().map_or(1.0, |random| Exp1.sample(random));
-        }
+        self.next_ns += self.gap_ns.unwrap_or(0.0);
     }
 
     /// Whether a request that was due at `due_ns` and is answered now counts.
@@ -95,19 +78,6 @@ mod tests {
         assert_eq!(all.len(), 3_000_000);
         assert_eq!(all[0], 1666);
         assert!(all[2_999_999].abs_diff(9_999_998_333) <= 1, "{}", all[2_999_999]);
-    }
-
-    #[test]
-    fn poisson_pauses_are_exponential() {
-        let all = times(Schedule::poisson(1000.0, 7).between(0, 200_000_000_000));
-        let n = all.len() as f64;
-        assert!((n / 200_000.0 - 1.0).abs() < 0.01, "{n} arrivals");
-        let pauses: Vec<f64> = all.windows(2).map(|w| (w[1] - w[0]) as f64 / 1e6).collect();
-        // For an exponential distribution with mean 1, the fraction beyond x is exp(-x).
-        for x in [0.1, 1.0, 3.0] {
-            let share = pauses.iter().filter(|&&pause| pause > x).count() as f64 / n;
-            assert!((share - f64::exp(-x)).abs() < 0.01, "{share} beyond {x}");
-        }
     }
 
     #[test]

@@ -10,13 +10,8 @@
 //! The seed is a hash of lba, generation and run, and determines all bytes after it. So
 //! it serves as a checksum: a sector mixed from two writes does not pass.
 
-use std::collections::BTreeMap;
-
 use crate::aoe::SECTOR;
 use crate::outcome::Verified;
-
-/// Maximum number of faults reported in full.
-const EXAMPLES: usize = 5;
 
 /// In place of a generation: any content is right.
 pub const ANYTHING: u32 = 0;
@@ -33,14 +28,8 @@ pub struct Verifier {
     /// By sector from there: the last acknowledged generation, or [`ANYTHING`].
     wanted: Vec<u32>,
     generation: u32,
-    /// Sectors checked against a generation, or at least their own stamp.
-    pub checked: u64,
-    /// Sectors read whose contents are not known.
-    pub unchecked: u64,
-    /// The number of faults of each kind.
-    pub faults: BTreeMap<&'static str, u64>,
-    /// The first faults in full.
-    pub examples: Vec<String>,
+    /// The result so far. Sectors count as checked if they have at least their own stamp.
+    pub found: Verified,
 }
 
 /// The kind of an error in a sector, and its description.
@@ -49,16 +38,8 @@ type Fault = (&'static str, String);
 impl Verifier {
     /// For `sectors` sectors whose contents are not known.
     pub fn new(run: u32, first: u64, sectors: u64) -> Self {
-        Self {
-            run,
-            first,
-            wanted: vec![ANYTHING; sectors as usize],
-            generation: 0,
-            checked: 0,
-            unchecked: 0,
-            faults: BTreeMap::new(),
-            examples: Vec::new(),
-        }
+        let wanted = vec![ANYTHING; sectors as usize];
+        Self { run, first, wanted, generation: 0, found: Verified::default() }
     }
 
     /// The generation of a new write.
@@ -90,8 +71,8 @@ impl Verifier {
             let at = lba.wrapping_sub(self.first) as usize;
             let wanted = self.wanted.get(at).copied().unwrap_or(ANYTHING);
             match self.judge(lba, wanted, sector) {
-                Ok(true) => self.checked += 1,
-                Ok(false) => self.unchecked += 1,
+                Ok(true) => self.found.checked += 1,
+                Ok(false) => self.found.unchecked += 1,
                 Err(fault) => self.note(lba, wanted, fault),
             }
         }
@@ -117,29 +98,14 @@ impl Verifier {
     }
 
     fn note(&mut self, lba: u64, wanted: u32, (kind, what): Fault) {
-        self.checked += 1;
-        *self.faults.entry(kind).or_default() += 1;
-        if self.examples.len() < EXAMPLES {
-            let should =
-                if wanted == ANYTHING { String::new() } else { format!(" should hold write {wanted}") };
-            self.examples.push(format!("sector {lba}{should}: {what}"));
-        }
+        let should = if wanted == ANYTHING { String::new() } else { format!(" should hold write {wanted}") };
+        self.found.add(&Verified {
+            checked: 1,
+            unchecked: 0,
+            faults: [(kind.to_owned(), 1)].into(),
+            examples: vec![format!("sector {lba}{should}: {what}")],
+        });
     }
-}
-
-/// Combines the results of several verifiers.
-pub fn together<'a>(all: impl IntoIterator<Item = &'a Verifier>) -> Verified {
-    let mut sum = Verified::default();
-    let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
-    for verifier in all {
-        sum.checked += verifier.checked;
-        sum.unchecked += verifier.unchecked;
-        sum.examples.extend_from_slice(&verifier.examples);
-        verifier.faults.iter().for_each(|(name, n)| *faults.entry(name).or_default() += n);
-    }
-    sum.examples.truncate(EXAMPLES);
-    sum.faults = faults.into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
-    sum
 }
 
 const MAGIC: u64 = u64::from_le_bytes(*b"xbstamp1");
@@ -203,7 +169,7 @@ mod tests {
     use super::*;
 
     fn faults_total(verifier: &Verifier) -> u64 {
-        verifier.faults.values().sum()
+        verifier.found.faults.values().sum()
     }
 
     fn sector(lba: u64, generation: u32, run: u32) -> [u8; SECTOR] {
@@ -229,8 +195,8 @@ mod tests {
             verifier.written(3, 1, 2);
             verifier.check(3, &found);
             let example = expected.map(|fault| format!("sector 3 should hold write 2: {fault}"));
-            assert_eq!(verifier.examples.first(), example.as_ref());
-            assert_eq!((verifier.checked, verifier.unchecked), (1, 0));
+            assert_eq!(verifier.found.examples.first(), example.as_ref());
+            assert_eq!((verifier.found.checked, verifier.found.unchecked), (1, 0));
         }
     }
 
@@ -242,7 +208,7 @@ mod tests {
         verifier.written(4, 2, 1);
         verifier.written(4, 2, ANYTHING);
         verifier.check(4, &sector(4, 3, 9));
-        assert_eq!((verifier.checked, verifier.unchecked, faults_total(&verifier)), (2, 1, 0));
+        assert_eq!((verifier.found.checked, verifier.found.unchecked, faults_total(&verifier)), (2, 1, 0));
         verifier.check(3, &sector(5, 77, 8));
         assert_eq!(faults_total(&verifier), 1);
     }

@@ -139,8 +139,6 @@ impl Worker {
 /// The times of a run, in nanoseconds since its start, and how to wait.
 #[derive(Clone, Debug)]
 pub struct Times {
-    /// The start: the same for all threads.
-    pub start: Instant,
     /// When counting begins.
     pub from_ns: u64,
     /// When requests stop becoming due; [`NEVER`] if the run ends after a number of
@@ -160,6 +158,8 @@ pub struct Times {
 pub struct Runner<'a> {
     thread: usize,
     worker: Worker,
+    /// The same for all threads.
+    start: Instant,
     times: &'a Times,
     /// To the thread that adds up the counts.
     parts: Sender<Part>,
@@ -190,19 +190,20 @@ impl<'a> Runner<'a> {
     pub fn new(
         thread: usize,
         worker: Worker,
+        start: Instant,
         times: &'a Times,
         parts: Sender<Part>,
         spare: Receiver<Tally>,
         stop: &'a AtomicBool,
     ) -> Self {
         let interval = u64::from(times.from_ns == 0);
-        Self { thread, worker, times, parts, spare, stop, interval, expire_at_ns: 0, idle_ns: 0 }
+        Self { thread, worker, start, times, parts, spare, stop, interval, expire_at_ns: 0, idle_ns: 0 }
     }
 
     /// Runs until every request is answered or given up.
     pub fn run(mut self) -> Result<Ran> {
         // Before the start all times are zero, and a request would seem to take no time.
-        thread::sleep(self.times.start.saturating_duration_since(Instant::now()));
+        thread::sleep(self.start.saturating_duration_since(Instant::now()));
         // Only what is dropped from here on counts.
         self.worker.port.dropped().context(COUNTERS)?;
         self.load()?;
@@ -274,7 +275,7 @@ impl<'a> Runner<'a> {
     }
 
     fn now_ns(&self) -> u64 {
-        Instant::now().saturating_duration_since(self.times.start).as_nanos() as u64
+        Instant::now().saturating_duration_since(self.start).as_nanos() as u64
     }
 
     /// How long to sleep; `None` if there is something to do soon.

@@ -6,12 +6,17 @@ mod latencies;
 mod sample;
 mod spread;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub use judgement::{applying, counted};
 pub use latencies::{Latencies, Packed};
 pub use sample::{Footprint, Machine, Ratio, Sample};
 pub use spread::Spread;
+
+/// Maximum number of faults reported in full.
+const EXAMPLES: usize = 5;
 
 /// The outcome of a load.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
@@ -58,7 +63,7 @@ pub struct Setup {
     pub port: String,
     /// The operation, as text: "read", "70 % read".
     pub op: String,
-    /// The address pattern, as text: "random", "zipf 1.1".
+    /// The address pattern, as text: "random", "sequential".
     pub pattern: String,
     /// Sectors in a request.
     pub sectors: u8,
@@ -66,8 +71,6 @@ pub struct Setup {
     pub window: u16,
     /// The intended requests per second of an open loop.
     pub rate: Option<f64>,
-    /// The arrivals of an open loop: "constant", "poisson".
-    pub arrivals: Option<String>,
     /// How long requests were sent before counting, in seconds.
     pub warm_up_s: f64,
     /// The number of sending threads.
@@ -160,7 +163,7 @@ pub struct Verified {
     /// Sectors whose contents were not known.
     pub unchecked: u64,
     /// Faults by kind; only kinds that occurred.
-    pub faults: Vec<(String, u64)>,
+    pub faults: BTreeMap<String, u64>,
     /// The first faults in full.
     pub examples: Vec<String>,
 }
@@ -172,8 +175,6 @@ pub struct Cost {
     pub user_ns: u64,
     /// CPU time in the kernel.
     pub system_ns: u64,
-    /// Fraction of the time that its core was busy, if a core was given.
-    pub core_busy: Option<f64>,
 }
 
 impl Outcome {
@@ -192,14 +193,21 @@ impl Outcome {
         self.completions() as f64 / self.seconds.max(1e-9)
     }
 
-    /// Data per second, in 10⁶ bytes.
-    pub fn mb_per_s(&self) -> f64 {
-        self.iops() * f64::from(self.setup.sectors) * 512.0 / 1e6
+    /// Data per second at a rate of requests, in 10⁶ bytes.
+    pub fn mb_per_s(&self, iops: f64) -> f64 {
+        iops * f64::from(self.setup.sectors) * 512.0 / 1e6
+    }
+
+    /// Reads and writes together.
+    pub fn both(&self) -> Side {
+        let mut both = self.reads.clone();
+        both.add(&self.writes);
+        both
     }
 
     /// Response times of reads and writes together.
     pub fn response(&self) -> Latencies {
-        self.reads.response.with(&self.writes.response)
+        self.both().response
     }
 
     /// CPU time of the watched target per request, in nanoseconds: in user mode and in
@@ -234,6 +242,15 @@ impl Trouble {
 }
 
 impl Verified {
+    /// Adds another.
+    pub fn add(&mut self, other: &Self) {
+        self.checked += other.checked;
+        self.unchecked += other.unchecked;
+        other.faults.iter().for_each(|(name, n)| *self.faults.entry(name.clone()).or_default() += n);
+        self.examples.extend_from_slice(&other.examples);
+        self.examples.truncate(EXAMPLES);
+    }
+
     /// The faults with their numbers, in words.
     pub fn found(&self) -> String {
         let faults: Vec<String> = self.faults.iter().map(|(name, n)| format!("{n} {name}")).collect();

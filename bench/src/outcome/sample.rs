@@ -22,7 +22,7 @@ pub struct Sample {
 /// The machine during a measurement, including its start and end.
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize, Debug, Default)]
 pub struct Machine {
-    /// Fraction of the time that the target's core was busy.
+    /// Fraction of the time of the load that the target's core was busy.
     pub target_core_busy: f64,
     /// Fraction of the time that the generator's core was busy.
     pub generator_core_busy: f64,
@@ -76,7 +76,7 @@ impl Sample {
 
     /// Sectors with wrong data.
     pub fn faults(&self) -> u64 {
-        self.outcome.verify.as_ref().map_or(0, |found| found.faults.iter().map(|(_, n)| n).sum())
+        self.outcome.verify.as_ref().map_or(0, |found| found.faults.values().sum())
     }
 
     /// Resent requests.

@@ -20,15 +20,14 @@ pub struct Document {
 }
 
 impl Document {
-    /// A report with one section of these outcomes, which were measured on one machine.
-    pub fn of(outcomes: Vec<Outcome>) -> Self {
-        let Some(first) = outcomes.first() else { return Self::default() };
-        let s = &first.setup;
+    /// A report of one outcome.
+    pub fn of(outcome: Outcome) -> Self {
+        let s = &outcome.setup;
         let bytes = u32::from(s.sectors) * 512;
         Self {
             title: format!("{} {} of {bytes} bytes, {} in flight", s.pattern, s.op, s.window),
-            conditions: first.conditions.clone(),
-            sections: vec![Section { outcomes, ..Section::default() }],
+            conditions: outcome.conditions.clone(),
+            sections: vec![Section { outcomes: vec![outcome], ..Section::default() }],
             ..Self::default()
         }
     }
@@ -39,7 +38,7 @@ impl Document {
     }
 }
 
-/// Outcomes to be shown side by side: runs of one load, or targets in one case.
+/// Outcomes to be shown side by side: that of a load, or the targets in one case.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
 #[serde(default)]
 pub struct Section {
@@ -59,12 +58,7 @@ impl Section {
     /// Its table, or one with a row per outcome.
     pub fn shown(&self) -> Table {
         self.table.clone().unwrap_or_else(|| {
-            let row = |outcome| Row {
-                name: label(outcome),
-                outcome,
-                times: outcome.response(),
-                answered: outcome.completions(),
-            };
+            let row = |outcome| Figures::of(label(outcome), outcome, &outcome.both());
             let mut table = rates(self.outcomes.iter().map(row));
             table.column("failed", self.outcomes.iter().map(|outcome| outcome.trouble.failed().to_string()));
             table
@@ -81,28 +75,48 @@ impl Section {
     }
 }
 
-/// All or some of the requests of an outcome.
-pub struct Row<'a> {
+/// The figures of all or some of the requests of an outcome.
+#[derive(Serialize)]
+pub struct Figures {
     /// What they are.
     pub name: String,
-    /// The outcome.
-    pub outcome: &'a Outcome,
-    /// Their response times.
-    pub times: Latencies,
-    /// The number of them that were answered.
-    pub answered: u64,
+    /// Answered requests per second.
+    iops: f64,
+    /// Data per second, in 10⁶ bytes.
+    mb_per_s: f64,
+    /// Percentiles of the response times, in microseconds.
+    p50_us: f64,
+    p90_us: f64,
+    p99_us: f64,
+    p99_9_us: f64,
+    /// The longest one.
+    max_us: f64,
+}
+
+impl Figures {
+    /// Those of a side of an outcome.
+    pub fn of(name: String, outcome: &Outcome, side: &Side) -> Self {
+        let (iops, times) = (side.answered() as f64 / outcome.seconds.max(1e-9), &side.response);
+        Self {
+            name,
+            iops,
+            mb_per_s: outcome.mb_per_s(iops),
+            p50_us: times.us(0.5),
+            p90_us: times.us(0.9),
+            p99_us: times.us(0.99),
+            p99_9_us: times.us(0.999),
+            max_us: times.max_us(),
+        }
+    }
 }
 
 /// Rates and response times.
-pub fn rates<'a>(rows: impl Iterator<Item = Row<'a>>) -> Table {
-    let quantiles = [("p50 us", 0.5), ("p90 us", 0.9), ("p99 us", 0.99), ("p99.9 us", 0.999)];
-    let heads = quantiles.map(|(head, _)| head);
-    let mut table = Table::new(["", "IOPS", "MB/s"].into_iter().chain(heads).chain(["max us"]));
-    for Row { name, outcome, times, answered } in rows {
-        let share = answered as f64 / outcome.completions().max(1) as f64;
-        let rates = [format!("{:.0}", outcome.iops() * share), format!("{:.1}", outcome.mb_per_s() * share)];
-        let us = quantiles.map(|(_, quantile)| times.us(quantile)).into_iter().chain([times.max_us()]);
-        table.row([name].into_iter().chain(rates).chain(us.map(|us| format!("{us:.1}"))));
+pub fn rates(rows: impl Iterator<Item = Figures>) -> Table {
+    let mut table = Table::new(["", "IOPS", "MB/s", "p50 us", "p90 us", "p99 us", "p99.9 us", "max us"]);
+    for f in rows {
+        let others = [f.mb_per_s, f.p50_us, f.p90_us, f.p99_us, f.p99_9_us, f.max_us];
+        let others = others.map(|value| format!("{value:.1}"));
+        table.row([f.name, format!("{:.0}", f.iops)].into_iter().chain(others));
     }
     table
 }

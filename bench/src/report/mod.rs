@@ -1,7 +1,6 @@
 //! Reports: one exporter per file format.
 
 mod document;
-mod fio;
 mod hgrm;
 mod html;
 mod plots;
@@ -62,7 +61,7 @@ fn files(document: &Document) -> Result<Vec<(String, String)>> {
     let mut files = vec![
         ("report.html".to_owned(), html::html(document)),
         ("report.md".to_owned(), markdown(document)),
-        ("result.json".to_owned(), serde_json::to_string_pretty(&result::of_document(document))? + "\n"),
+        ("result.json".to_owned(), result::json(document)),
     ];
     let several = document.sections.len() > 1;
     let mut number = 0;

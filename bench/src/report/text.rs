@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::outcome::{Latencies, Outcome};
+use crate::outcome::Outcome;
 
 use super::Document;
-use super::document::{Row, rates};
+use super::document::{Figures, rates};
 use super::table::one_line;
 
 /// The length of the longest bar.
@@ -26,17 +26,12 @@ pub fn text(outcome: &Outcome) -> String {
         outcome.seconds,
         s.port
     );
-    let all = outcome.response();
-    let row = |name: &str, times: &Latencies, answered| Row {
-        name: name.to_owned(),
-        outcome,
-        times: times.clone(),
-        answered,
-    };
-    let sides = outcome.sides().into_iter().filter(|(_, side)| (1..all.len()).contains(&side.response.len()));
-    let sides = sides.map(|(name, side)| row(name, &side.response, side.answered()));
-    out += &rates(std::iter::once(row("all", &all, outcome.completions())).chain(sides)).text();
-    out += &format!("\nlatency of {} requests\n{}", all.len(), bars(&all));
+    let both = outcome.both();
+    let all = both.response.len();
+    let sides = outcome.sides().into_iter().filter(|(_, side)| (1..all).contains(&side.response.len()));
+    let rows = std::iter::once(("all", &both)).chain(sides);
+    out += &rates(rows.map(|(name, side)| Figures::of(name.to_owned(), outcome, side))).text();
+    out += &format!("\nlatency of {all} requests\n{}", bars(&both.response));
     out + &trouble(outcome)
 }
 
@@ -50,10 +45,7 @@ fn trouble(outcome: &Outcome) -> String {
         out += &format!("last error: {error}\n");
     }
     if let Some((user, system)) = outcome.cost_per_request() {
-        out += &format!("target: {:.0} ns of CPU a request ({user:.0} of them user time)", user + system);
-        let busy = outcome.cost.and_then(|cost| cost.core_busy);
-        out += &busy.map_or(String::new(), |busy| format!(", core {:.0} % busy", busy * 100.0));
-        out += "\n";
+        out += &format!("target: {:.0} ns of CPU a request ({user:.0} of them user time)\n", user + system);
     }
     if let Some(v) = &outcome.verify {
         out += &format!("verify: {} sectors checked, {} not known, {}\n", v.checked, v.unchecked, v.found());

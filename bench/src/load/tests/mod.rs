@@ -2,7 +2,6 @@
 
 pub mod stage;
 
-use super::ramp::{judge, search};
 use super::schedule::Schedule;
 use crate::outcome::Latencies;
 use stage::{MS, S, Stage, US};
@@ -124,44 +123,4 @@ fn what_was_due_in_the_warm_up_is_not_counted_however_late_its_answer() {
         .play(|now_ns, _| Some(if now_ns < 2 * S { 3 * S } else { now_ns + 100 * US }));
     assert_eq!(outcome.completions(), 8_000);
     assert_us(&outcome.reads.response, 1.0, 100.0);
-}
-
-/// A target that serves one request at a time, in 10 us each.
-fn one_at_a_time() -> impl FnMut(u64, u64) -> Option<u64> + Send + 'static {
-    let mut free_ns = 0;
-    move |now_ns, _| {
-        free_ns = now_ns.max(free_ns) + 10 * US;
-        Some(free_ns)
-    }
-}
-
-/// The knee found with this limit, in thousands per second, and the number of rates
-/// tried.
-fn knee(limit_us: f64, schedule: impl Fn(f64) -> Schedule) -> (f64, usize) {
-    let mut steps = 0;
-    let found = search(1000.0, 0.02, |rate| {
-        steps += 1;
-        let stage = Stage { give_up_ns: S, ..Stage::new(schedule(rate).between(0, S / 2), 64) };
-        Ok(judge(&stage.play(one_at_a_time()), rate, 0.5, limit_us, 99.0).0)
-    });
-    (found.unwrap().unwrap() / 1e3, steps)
-}
-
-#[test]
-fn the_knee_is_where_the_capacity_is() {
-    let (constant, steps) = knee(50.0, |rate| Schedule::constant(rate, 0.0));
-    assert!((98.0..100.5).contains(&constant) && steps < 20, "{constant} after {steps} steps");
-    // With random arrivals the queue reaches 100 us before the capacity is reached.
-    let (poisson, _) = knee(1000.0, |rate| Schedule::poisson(rate, 3));
-    assert!((95.0..100.5).contains(&poisson), "{poisson}");
-    let (tight, _) = knee(30.0, |rate| Schedule::poisson(rate, 3));
-    assert!((20.0..80.0).contains(&tight), "{tight}");
-}
-
-#[test]
-fn a_search_ends_whatever_the_target_is() {
-    assert_eq!(search(1000.0, 0.02, |_| Ok(false)).unwrap(), None);
-    assert!(search(1000.0, 0.02, |_| Ok(true)).unwrap().unwrap() > 1e8);
-    let below = search(1000.0, 0.02, |rate| Ok(rate < 10.0)).unwrap().unwrap();
-    assert!((9.5..10.0).contains(&below), "{below}");
 }

@@ -38,7 +38,6 @@ pub fn mixed() -> Outcome {
     let mut mixed = outcome("xblade store=mmap", 1, [140, 60]);
     mixed.setup.op = "70 % read".to_owned();
     mixed.setup.rate = Some(800.0);
-    mixed.setup.arrivals = Some("poisson".to_owned());
     mixed.setup.warm_up_s = 0.5;
     for side in [&mut mixed.reads, &mut mixed.writes] {
         let mut service = Latencies::default();
@@ -47,11 +46,11 @@ pub fn mixed() -> Outcome {
         }
         side.service = Some(service);
     }
-    mixed.cost = Some(Cost { user_ns: 900_000, system_ns: 2_300_000, core_busy: Some(0.62) });
+    mixed.cost = Some(Cost { user_ns: 900_000, system_ns: 2_300_000 });
     mixed.verify = Some(Verified {
         checked: 2240,
         unchecked: 0,
-        faults: vec![("corrupt".to_owned(), 1)],
+        faults: [("corrupt".to_owned(), 1)].into(),
         examples: vec!["sector 300: byte 77 is not what was written".to_owned()],
     });
     mixed

@@ -52,7 +52,7 @@ fn hostile() -> Document {
             outcome.warnings = vec![text()];
             outcome.trouble.last_error = Some(text());
             if let Some(verify) = &mut outcome.verify {
-                verify.faults = vec![(text(), 1)];
+                verify.faults = [(text(), 1)].into();
                 verify.examples = vec![text()];
             }
         }
