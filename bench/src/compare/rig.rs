@@ -15,7 +15,7 @@ use crate::watch;
 
 use super::case::Case;
 use super::files::Files;
-use super::observer::{Footprints, Reading};
+use super::observer::Reading;
 use super::pair::Pair;
 use super::plan::Plan;
 use super::shell::{self, Process};
@@ -98,10 +98,10 @@ impl<'a> Rig<'a> {
 
     fn served_by(&self, process: &mut Process, case: &Case, target: &Target) -> Result<Sample> {
         self.wait_for(process, case, target)?;
-        let (plan, pid) = (self.plan, process.pid());
+        let plan = self.plan;
         let mut load = self.load(case, target);
         let times = format!("--seconds {} --warm-up {}", plan.seconds, plan.warm_up);
-        load.args(times.split(' ')).arg(format!("--watch-pid={pid}"));
+        load.args(times.split(' ')).arg(format!("--watch-pid={}", process.pid()));
         load.args([
             format!("--read-percent={}", case.read_percent),
             format!("--pattern={}", word(&case.pattern)),
@@ -109,13 +109,12 @@ impl<'a> Rig<'a> {
         load.args(plan.interval.map(|seconds| format!("--interval={seconds}")));
         load.args(case.rate.map(|rate| format!("--rate={rate}")));
         load.args(case.verify.then_some("--verify"));
-        let mut footprints = Footprints::of(pid, plan.seconds);
         let before = Reading::take(plan, &self.pair)?;
-        let outcome = self.outcome_of(&mut load, || footprints.look());
+        let outcome = self.outcome_of(&mut load);
         let mut outcome = outcome.with_context(|| process.story())?;
         let machine = Reading::take(plan, &self.pair)?.since(&before, outcome.seconds + plan.warm_up);
         outcome.conditions = conditions::of_target(target, case, &process.said(), &self.pair);
-        Ok(Sample { outcome, machine, footprints: footprints.all, ..Sample::default() })
+        Ok(Sample { outcome, machine, ..Sample::default() })
     }
 
     /// Waits until a target answers a few requests in a closed loop.
@@ -123,7 +122,7 @@ impl<'a> Rig<'a> {
         let started = Instant::now();
         let mut load = self.load(case, target);
         load.arg(format!("--count={PROBES}"));
-        while let Err(failure) = self.outcome_of(&mut load, || ()) {
+        while let Err(failure) = self.outcome_of(&mut load) {
             ensure!(!self.stop.load(Ordering::Relaxed), "interrupted");
             let name = target.name(case);
             if let Some(status) = process.has_ended() {
@@ -158,9 +157,9 @@ impl<'a> Rig<'a> {
         command
     }
 
-    /// Runs the generator until it exits; calls `look` meanwhile.
-    fn outcome_of(&self, load: &mut Command, mut look: impl FnMut()) -> Result<Outcome> {
-        shell::run_to_end(load, self.stop, |_| look())?;
+    /// Runs the generator until it exits.
+    fn outcome_of(&self, load: &mut Command) -> Result<Outcome> {
+        shell::run_to_end(load, self.stop, |_| ())?;
         let document = result::read(&self.files.result)?;
         // So that it is not mistaken for the next one.
         std::fs::remove_file(&self.files.result)?;

@@ -1,7 +1,7 @@
 //! Statistics over the measurements of a case: one of each target per round.
 
 use crate::conditions::condition;
-use crate::outcome::{Condition, Footprint, Interval, Outcome, Ratio, Sample, Spread};
+use crate::outcome::{Interval, Outcome, Ratio, Sample, Spread};
 
 /// The names of the targets, in order.
 pub fn names(samples: &[Sample]) -> Vec<&str> {
@@ -58,7 +58,6 @@ pub fn merged(samples: &[&Sample]) -> Option<Outcome> {
     let (first, rest) = samples.split_first()?;
     let mut all = first.outcome.clone();
     rest.iter().for_each(|sample| add(&mut all, &sample.outcome));
-    all.conditions.extend(samples.iter().filter_map(|sample| footprint(sample)));
     Some(all)
 }
 
@@ -78,17 +77,6 @@ fn add(all: &mut Outcome, more: &Outcome) {
     if let (Some(all), Some(more)) = (&mut all.verify, &more.verify) {
         all.add(more);
     }
-}
-
-/// Memory and descriptors of a target over time.
-fn footprint(Sample { round, footprints: all, .. }: &Sample) -> Option<Condition> {
-    let told = |name: &str, of: fn(&Footprint) -> u64| {
-        let (first, last) = (of(all.first()?), of(all.last()?));
-        Some(format!("{name} {first} at first, {last} at last, {} at most", all.iter().map(of).max()?))
-    };
-    let memory = told("memory in KiB", |footprint| footprint.memory_kib)?;
-    let descriptors = told("descriptors", |footprint| footprint.descriptors)?;
-    Some(condition(format!("held in round {round}"), format!("{memory}; {descriptors}")))
 }
 
 #[cfg(test)]
@@ -155,15 +143,5 @@ mod merge_tests {
         let from: Vec<f64> = all.intervals.iter().map(|interval| interval.from_s).collect();
         assert_eq!(from, [0.5, 1.5]);
         assert_eq!(merged(&[]), None);
-    }
-
-    #[test]
-    fn what_a_target_held_is_told() {
-        let footprint = |memory_kib, descriptors| Footprint { at_s: 0.0, memory_kib, descriptors };
-        let footprints = vec![footprint(1024, 5), footprint(4096, 9), footprint(2048, 6)];
-        let sample = Sample { footprints, ..sample(1.0, 0.5) };
-        let all = merged(&[&sample]).unwrap();
-        let told = "memory in KiB 1024 at first, 2048 at last, 4096 at most; descriptors 5 at first, 6 at last, 9 at most";
-        assert_eq!(all.conditions, [condition("held in round 1", told)]);
     }
 }

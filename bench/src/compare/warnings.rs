@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::conditions;
-use crate::outcome::{Footprint, Outcome, Sample, Spread, applying, counted};
+use crate::outcome::{Outcome, Sample, Spread, applying, counted};
 
 use super::plan::Plan;
 
@@ -13,14 +13,6 @@ const SPREAD: f64 = 0.20;
 const LOAD_HIGH: f64 = 0.5;
 /// Maximum fraction of the cores' time stolen by a hypervisor.
 const STEAL: f64 = 0.02;
-/// Minimum number of footprints from which drift is inferred.
-const FOOTPRINTS: usize = 40;
-/// Growth of memory above this fraction, and above this amount, is drift.
-const MEMORY_GROWS: f64 = 0.05;
-const MEMORY_GROWS_KIB: f64 = 4096.0;
-/// Growth of open descriptors above this is drift.
-const DESCRIPTORS_GROW: f64 = 4.0;
-
 /// Warnings about the machine at the start of a comparison.
 pub fn of_machine(plan: &Plan, root: &Path) -> Vec<String> {
     let (target, generator) = (plan.target_core, plan.generator_core);
@@ -77,30 +69,7 @@ pub fn of_target(samples: &[&Sample], merged: &Outcome) -> Vec<String> {
         ),
         (steal > STEAL, format!("the hypervisor gave {:.0} % of the cores' time to others", 100.0 * steal)),
     ]));
-    found.extend(samples.iter().find_map(|sample| drift(&sample.footprints)));
     found
-}
-
-/// Compares the second quarter of the time, when everything has been allocated, with the
-/// last.
-fn drift(footprints: &[Footprint]) -> Option<String> {
-    let quarter = footprints.len() / 4;
-    if footprints.len() < FOOTPRINTS {
-        return None;
-    }
-    let middle = |which: usize, of: fn(&Footprint) -> u64| {
-        let part = footprints.get(which * quarter..(which + 1) * quarter)?;
-        Spread::of(part.iter().map(|footprint| of(footprint) as f64)).map(|spread| spread.median)
-    };
-    let grown = |of, share: f64, least: f64| {
-        let (before, after) = (middle(1, of)?, middle(3, of)?);
-        (after > before * (1.0 + share) && after > before + least).then_some((before, after))
-    };
-    if let Some((before, after)) = grown(|f| f.memory_kib, MEMORY_GROWS, MEMORY_GROWS_KIB) {
-        return Some(format!("its memory grew from {:.1} to {:.1} MiB", before / 1024.0, after / 1024.0));
-    }
-    let (before, after) = grown(|f| f.descriptors, 0.0, DESCRIPTORS_GROW)?;
-    Some(format!("its descriptors grew from {before:.0} to {after:.0}"))
 }
 
 #[cfg(test)]
@@ -165,23 +134,6 @@ mod tests {
         for rates in [[100.0, 121.0, 100.0], [100.0, 79.0, 100.0]] {
             assert_eq!(found(&rates, |_| ()), "rounds differ by more than ±20 %");
         }
-    }
-
-    #[test]
-    fn growth_over_time_is_told_and_what_is_allocated_at_first_is_not() {
-        let run = |memory: fn(u64) -> u64, descriptors: fn(u64) -> u64| {
-            let one = |n| Footprint { at_s: n as f64, memory_kib: memory(n), descriptors: descriptors(n) };
-            drift(&(0..100).map(one).collect::<Vec<_>>())
-        };
-        assert_eq!(run(|_| 50_000, |_| 20), None);
-        assert_eq!(run(|n| if n < 20 { 1000 } else { 50_000 }, |_| 20), None, "a start is no drift");
-        assert_eq!(run(|n| 1000 + n, |n| 20 + n % 3), None, "little");
-        let grew = run(|n| 10_000 + 1000 * n, |_| 20).unwrap();
-        assert!(grew.starts_with("its memory grew from 45."), "{grew}");
-        assert_eq!(run(|_| 1, |n| 20 + n / 10).unwrap(), "its descriptors grew from 23 to 28");
-        let few: Vec<Footprint> =
-            (0..10).map(|n| Footprint { memory_kib: n << 20, ..Footprint::default() }).collect();
-        assert_eq!(drift(&few), None);
     }
 
     fn plan(words: &str) -> Plan {

@@ -15,8 +15,6 @@ pub struct Sample {
     pub outcome: Outcome,
     /// The machine meanwhile.
     pub machine: Machine,
-    /// Memory and descriptors of the target over time.
-    pub footprints: Vec<Footprint>,
 }
 
 /// The machine during a measurement, including its start and end.
@@ -33,17 +31,6 @@ pub struct Machine {
     pub steal: f64,
     /// Frames that both ends of the pair dropped.
     pub dropped: u64,
-}
-
-/// Memory and descriptors of a process at one moment.
-#[derive(Clone, Copy, PartialEq, Serialize, Deserialize, Debug, Default)]
-pub struct Footprint {
-    /// Seconds from the start.
-    pub at_s: f64,
-    /// Its private memory in KiB, without mapped files.
-    pub memory_kib: u64,
-    /// Open descriptors.
-    pub descriptors: u64,
 }
 
 /// The ratio of the rates of two targets.

@@ -242,3 +242,15 @@ fn names(export: &config::Export) -> Names {
 // FNV-1a: a hash that is the same in every release, unlike that of std.
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_given_once() {
+        let exports = ["0.1=/no/a", "7.1=/no/b", "0.1=/no/c"].map(|text| text.parse().unwrap()).to_vec();
+        let refused = open(&Serve { exports, ..Serve::default() }, &[]).err().unwrap();
+        assert!(refused.to_string().contains("0.1 is given twice"), "{refused}");
+    }
+}
