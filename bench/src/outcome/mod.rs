@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use judgement::{applying, counted};
 pub use latencies::{Latencies, Packed};
-pub use sample::{Footprint, Machine, Ratio, Sample};
+pub use sample::{Machine, Ratio, Sample};
 pub use spread::Spread;
 
 /// Maximum number of faults reported in full.
