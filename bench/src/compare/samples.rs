@@ -1,6 +1,5 @@
 //! Statistics over the measurements of a case: one of each target per round.
 
-use crate::conditions::condition;
 use crate::outcome::{Interval, Outcome, Ratio, Sample, Spread};
 
 /// The names of the targets, in order.
