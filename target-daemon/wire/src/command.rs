@@ -53,6 +53,19 @@ impl From<Command> for u8 {
     }
 }
 
+impl Command {
+    /// Its name; `None` if this target does not implement it.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Ata => Some("ata"),
+            Self::Query => Some("query"),
+            Self::Mask => Some("mask"),
+            Self::Reserve => Some("reserve"),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
 /// A request, borrowed from its frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request<'a> {

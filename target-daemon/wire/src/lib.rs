@@ -14,13 +14,14 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
-mod command;
 mod drop_reason;
 mod read_hint;
 mod initiator;
 
 /// The AoE header and the addresses in it.
 pub mod aoe;
+/// The commands: codes, requests, replies.
+pub mod command;
 /// Command 0: ATA.
 pub mod ata;
 /// Ethernet addresses and headers.

@@ -124,13 +124,8 @@ impl TraceEvent {
         self.host = Some(header.ether.src.to_string());
         self.address = Some(Address { shelf: header.shelf, slot: header.slot }.to_string());
         self.tag = Some(header.tag);
-        self.command = Some(match header.command {
-            aoe::Command::Ata => "ata".to_owned(),
-            aoe::Command::Query => "query".to_owned(),
-            aoe::Command::Mask => "mask".to_owned(),
-            aoe::Command::Reserve => "reserve".to_owned(),
-            aoe::Command::Unknown(code) => format!("aoe-{code}"),
-        });
+        let name = header.command.name().map(str::to_owned);
+        self.command = name.or_else(|| Some(format!("aoe-{}", u8::from(header.command))));
     }
 
     fn asks(&mut self, ata: &ata::Request) {
