@@ -52,7 +52,12 @@ pub fn fault(text: &str, root: &DeTable<'_>, error: &Error) -> Diagnostic {
         Some(("string values must be quoted", ..)) if given.trim().is_empty() => {
             ("there is no value".to_owned(), "write KEY = VALUE, or leave the line out".to_owned())
         }
-        Some(("string values must be quoted", ..)) if takes_boolean(text, at.start) => no_boolean(given),
+        // No text is "yes" or "no".
+        Some(("string values must be quoted", ..))
+            if takes_boolean(text, at.start) || ["yes", "no"].contains(&given) =>
+        {
+            no_boolean(given)
+        }
         Some((_, message, remedy)) => ((*message).to_owned(), remedy.replace("{}", given)),
         None if what == "invalid boolean" => no_boolean(given),
         None => (format!("this is not TOML: {what}"), remedy_for(expected)),

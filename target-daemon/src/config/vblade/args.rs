@@ -1,6 +1,7 @@
 //! The arguments of vblade: `[-b -d -s -r -m -o -l] shelf slot netif file`.
 
 use std::path::Path;
+use std::str::FromStr;
 
 use clap::Parser;
 
@@ -47,11 +48,11 @@ pub struct Vblade {
     pub length: Option<u64>,
 
     /// The shelf of the AoE address.
-    #[arg(value_name = "shelf")]
+    #[arg(value_name = "shelf", value_parser = number::<u16>)]
     pub shelf: u16,
 
     /// The slot of the AoE address.
-    #[arg(value_name = "slot")]
+    #[arg(value_name = "slot", value_parser = number::<u8>)]
     pub slot: u8,
 
     /// The interface.
@@ -61,6 +62,11 @@ pub struct Vblade {
     /// The file or device.
     #[arg(value_name = "filename")]
     pub file: String,
+}
+
+/// A shelf or slot.
+fn number<T: FromStr>(text: &str) -> Result<T, &'static str> {
+    text.parse().map_err(|_| "give a number: the order is shelf slot netif filename")
 }
 
 impl Vblade {
