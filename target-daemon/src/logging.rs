@@ -8,7 +8,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use std::{env, panic, thread};
 
@@ -51,20 +51,26 @@ impl Queue {
 
     fn push(&self, line: &[u8]) {
         // Do not admit a line now and then: keep the gap in one place.
-        let most = if self.dropped.load(Relaxed) > 0 { BYTES_MAX / 2 } else { BYTES_MAX };
-        if self.bytes.load(Relaxed) + line.len() > most {
-            self.dropped.fetch_add(1, Relaxed);
+        let most = if self.dropped.load(SeqCst) > 0 { BYTES_MAX / 2 } else { BYTES_MAX };
+        let waiting = self.bytes.load(SeqCst);
+        // Where nothing waits, a line may be longer, such as a report on many exports.
+        if waiting > 0 && waiting + line.len() > most {
+            self.dropped.fetch_add(1, SeqCst);
+            // The thread may have written the rest meanwhile, and sleep.
+            if self.bytes.load(SeqCst) == 0 {
+                self.admit_dropped();
+            }
             return;
         }
         self.admit_dropped();
         // Before the thread runs, a long line is written in parts.
-        let part = if self.has_thread.load(Relaxed) { BYTES_MAX } else { AT_ONCE_BYTES };
+        let part = if self.has_thread.load(SeqCst) { usize::MAX } else { AT_ONCE_BYTES };
         line.chunks(part).for_each(|part| self.append(part));
     }
 
     /// Reports how many lines are missing, at the position of the gap.
     fn admit_dropped(&self) {
-        let dropped = self.dropped.swap(0, Relaxed);
+        let dropped = self.dropped.swap(0, SeqCst);
         if dropped > 0 {
             let now = Timestamp::now();
             let what = format!("{dropped} log lines were dropped: standard error was not read");
@@ -73,7 +79,7 @@ impl Queue {
     }
 
     fn append(&self, line: &[u8]) {
-        self.bytes.fetch_add(line.len(), Relaxed);
+        self.bytes.fetch_add(line.len(), SeqCst);
         // The receiver is never dropped.
         let _ = self.lines.0.send(line.to_vec());
     }
@@ -91,7 +97,7 @@ impl Queue {
                 Err(_) => break,
             }
         }
-        self.bytes.fetch_sub(line.len(), Relaxed);
+        self.bytes.fetch_sub(line.len(), SeqCst);
     }
 
     /// Writes what can be written without blocking.
@@ -137,7 +143,7 @@ impl Write for Sink {
 
 fn put(line: &[u8]) {
     QUEUE.push(line);
-    if !QUEUE.has_thread.load(Relaxed) {
+    if !QUEUE.has_thread.load(SeqCst) {
         QUEUE.write_ready(&io::stderr());
     }
 }
@@ -150,9 +156,10 @@ pub fn init(serves: bool) {
     if serves {
         builder.target(env_logger::Target::Pipe(Box::new(Sink)));
         // The same rule as for a log that goes to standard error directly.
-        let has = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_plain =
-            has("RUST_LOG_STYLE") || has("NO_COLOR") || env::var("TERM").is_ok_and(|term| term == "dumb");
+        let is = |name, known: fn(&str) -> bool| known(&env::var(name).unwrap_or_default());
+        let is_plain = is("RUST_LOG_STYLE", |style| ["always", "never"].contains(&style))
+            || is("NO_COLOR", |value| !value.is_empty())
+            || is("TERM", |term| ["", "dumb"].contains(&term));
         if io::stderr().is_terminal() && !is_plain {
             builder.write_style(env_logger::WriteStyle::Always);
         }
@@ -176,9 +183,9 @@ pub fn start() -> io::Result<()> {
         QUEUE.run(&io::stderr());
     };
     // First, so that from now on only this thread writes.
-    QUEUE.has_thread.store(true, Relaxed);
+    QUEUE.has_thread.store(true, SeqCst);
     let started = thread::Builder::new().name("log".to_owned()).spawn(body);
-    started.inspect_err(|_| QUEUE.has_thread.store(false, Relaxed))?;
+    started.inspect_err(|_| QUEUE.has_thread.store(false, SeqCst))?;
     // The default hook writes to standard error itself.
     panic::set_hook(Box::new(|panic| {
         let thread = thread::current();
@@ -193,12 +200,12 @@ pub fn start() -> io::Result<()> {
 /// exits.
 pub fn flush() {
     let (queue, end) = (&*QUEUE, Instant::now() + FLUSH_WITHIN);
-    while queue.bytes.load(Relaxed) > 0 || queue.dropped.load(Relaxed) > 0 {
+    while queue.bytes.load(SeqCst) > 0 || queue.dropped.load(SeqCst) > 0 {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return;
         }
-        if queue.has_thread.load(Relaxed) {
+        if queue.has_thread.load(SeqCst) {
             thread::sleep(Duration::from_millis(1));
         } else {
             is_ready(&io::stderr(), left);
@@ -216,7 +223,7 @@ mod tests {
         let lines = queue.lines.1.try_iter();
         lines
             .map(|line| {
-                queue.bytes.fetch_sub(line.len(), Relaxed);
+                queue.bytes.fetch_sub(line.len(), SeqCst);
                 String::from_utf8(line).unwrap()
             })
             .collect()
@@ -226,19 +233,19 @@ mod tests {
     fn what_finds_no_room_is_counted_and_said_in_its_place() {
         let queue = Queue::new();
         let line = [b'x'; 1 << 10];
-        let counts = || (queue.bytes.load(Relaxed), queue.dropped.load(Relaxed));
+        let counts = || (queue.bytes.load(SeqCst), queue.dropped.load(SeqCst));
         for _ in 0..(BYTES_MAX >> 10) + 7 {
             queue.push(&line);
         }
         assert_eq!(counts(), (BYTES_MAX, 7));
         // A shorter line is not let in.
         let taken = queue.lines.1.recv().unwrap();
-        queue.bytes.fetch_sub(taken.len(), Relaxed);
+        queue.bytes.fetch_sub(taken.len(), SeqCst);
         queue.push(b"short");
-        assert_eq!(queue.dropped.load(Relaxed), 8);
-        while queue.bytes.load(Relaxed) > BYTES_MAX / 4 {
+        assert_eq!(queue.dropped.load(SeqCst), 8);
+        while queue.bytes.load(SeqCst) > BYTES_MAX / 4 {
             let taken = queue.lines.1.recv().unwrap();
-            queue.bytes.fetch_sub(taken.len(), Relaxed);
+            queue.bytes.fetch_sub(taken.len(), SeqCst);
         }
         queue.push(b"after");
         let rest = text(&queue);
@@ -249,6 +256,20 @@ mod tests {
         );
         assert_eq!(after, "after");
         assert_eq!(counts(), (0, 0));
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_let_in_where_nothing_waits() {
+        let queue = Queue::new();
+        let (long, dropped) = (vec![b'x'; BYTES_MAX + 1], || queue.dropped.load(SeqCst));
+        queue.push(&long);
+        queue.push(b"short");
+        assert_eq!((queue.bytes.load(SeqCst), dropped()), (long.len(), 1));
+        let rest = text(&queue);
+        assert!(rest.concat().len() == long.len() && queue.bytes.load(SeqCst) == 0);
+        queue.push(&long);
+        assert_eq!(dropped(), 0);
+        assert!(text(&queue).first().unwrap().contains("1 log lines were dropped"));
     }
 
     #[test]

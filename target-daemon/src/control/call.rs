@@ -23,6 +23,9 @@ const CHANGE_WITHIN: Duration = Duration::from_secs(45);
 /// Maximum length of a line in a streamed response, in bytes.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 
+/// Maximum length of the head of a response, in bytes.
+const HEAD_BYTES_MAX: u64 = 64 << 10;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
@@ -92,17 +95,11 @@ impl<'a> Client<'a> {
     ///
     /// See [`CallError`].
     pub fn lines(&self, uri: &str) -> Result<Lines<'a>, CallError> {
-        Ok(Lines { client: *self, answer: self.begin("GET", uri, "", ANSWER_WITHIN)? })
+        Ok(Lines { client: *self, answer: self.begin("GET", uri, "", ANSWER_WITHIN)?.stream })
     }
 
     /// Sends a request. Returns the body of the response, which is not read yet.
-    fn begin(
-        &self,
-        method: &str,
-        uri: &str,
-        body: &str,
-        limit: Duration,
-    ) -> Result<BufReader<UnixStream>, CallError> {
+    fn begin(&self, method: &str, uri: &str, body: &str, limit: Duration) -> Result<Answer, CallError> {
         let mut stream = connect(self.path).map_err(|error| self.unreachable(&error))?;
         let exchange = move || {
             stream.set_read_timeout(Some(limit))?;
@@ -110,11 +107,14 @@ impl<'a> Client<'a> {
             let head = format!("{method} {uri} HTTP/1.0\r\nContent-Type: application/json\r\n");
             stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes())?;
             let (mut answer, mut head) = (BufReader::new(stream), String::new());
-            while !head.ends_with("\r\n\r\n") && answer.read_line(&mut head)? > 0 {}
+            let mut lines = answer.by_ref().take(HEAD_BYTES_MAX);
+            while !head.ends_with("\r\n\r\n") && lines.read_line(&mut head)? > 0 {}
             Ok((head, answer))
         };
-        let (head, answer) = exchange().map_err(|error| self.broken(&error, limit))?;
-        let status = head.lines().next().and_then(|line| line.strip_prefix("HTTP/1.")?.split_once(' '));
+        let (head, stream) = exchange().map_err(|error| self.broken(&error, limit))?;
+        let answer = Answer { stream, length: length_in(&head) };
+        let head = head.strip_suffix("\r\n\r\n").and_then(|head| head.lines().next());
+        let status = head.and_then(|line| line.strip_prefix("HTTP/1.")?.split_once(' '));
         let Some((_, status)) = status else {
             return Err(self.broken(&io::Error::other("no answer in HTTP"), limit));
         };
@@ -129,10 +129,14 @@ impl<'a> Client<'a> {
         Err(CallError::new(exit_code, message.unwrap_or(status)))
     }
 
-    fn whole(&self, mut answer: BufReader<UnixStream>) -> Result<Vec<u8>, CallError> {
+    fn whole(&self, Answer { mut stream, length }: Answer) -> Result<Vec<u8>, CallError> {
         let mut bytes = Vec::new();
-        answer.read_to_end(&mut bytes).map_err(|error| self.broken(&error, CHANGE_WITHIN))?;
-        Ok(bytes)
+        let read = stream.read_to_end(&mut bytes).and_then(|read| match length {
+            // The end of the connection is that of the response only if nothing is missing.
+            Some(length) if read < length => Err(ErrorKind::UnexpectedEof.into()),
+            _ => Ok(bytes),
+        });
+        read.map_err(|error| self.broken(&error, CHANGE_WITHIN))
     }
 
     /// An answer that makes no sense.
@@ -184,6 +188,19 @@ impl<'a> Client<'a> {
     fn failed(&self, exit_code: u8, why: String) -> CallError {
         CallError::new(exit_code, format!("{}: {why}", self.path.display()))
     }
+}
+
+/// A response whose head has been read.
+struct Answer {
+    stream: BufReader<UnixStream>,
+    /// The length of the body, unless it is streamed.
+    length: Option<usize>,
+}
+
+/// The length of the body that a head names.
+fn length_in(head: &str) -> Option<usize> {
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?.1.trim().parse().ok()
 }
 
 /// The kind of file at this path, unless it is a socket.

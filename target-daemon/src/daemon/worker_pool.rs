@@ -361,11 +361,7 @@ type Distributed = (Vec<Vec<Export>>, Arc<Directory>, ExportRegistry);
 
 /// Gives each export to the worker that it names, or to the next one in turn, and records
 /// the owners.
-fn distribute(
-    exports: Vec<Opened>,
-    workers: usize,
-    options: &Serve,
-) -> Result<Distributed, Failure> {
+fn distribute(exports: Vec<Opened>, workers: usize, options: &Serve) -> Result<Distributed, Failure> {
     let mut shelves: Vec<Vec<Export>> = (0..workers).map(|_| Vec::new()).collect();
     let mut registry = ExportRegistry::default();
     let in_turn = options.exports.iter().enumerate().map(|(at, wanted)| (wanted.address, (at, wanted)));

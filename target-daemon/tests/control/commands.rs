@@ -61,14 +61,18 @@ fn an_answer_that_is_none_is_said() {
     let path = dir.path().join("xblade.sock");
     let listener = UnixListener::bind(&path).unwrap();
     let other = std::thread::spawn(move || {
-        for answer in ["SSH-2.0\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", ""] {
+        let cut_off = ["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}", "HTTP/1.1 200 OK\r\n"];
+        let others = ["SSH-2.0\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", ""];
+        for answer in others.into_iter().chain(cut_off) {
             let (mut stream, _) = listener.accept().unwrap();
             let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
             let _ = std::io::Write::write_all(&mut stream, answer.as_bytes());
         }
     });
-    for part in ["cannot ask", "does not understand", "cannot ask"] {
-        let said = said(&mut command(&path, "status"));
+    let words = ["status", "status", "status", "status --json", "status --json"];
+    let parts = ["cannot ask", "does not understand", "cannot ask", "cannot ask", "cannot ask"];
+    for (words, part) in words.into_iter().zip(parts) {
+        let said = said(&mut command(&path, words));
         assert!(said.0 == 1 && said.2.contains(part) && said.2.lines().count() == 1, "{said:?}");
     }
     other.join().unwrap();
