@@ -180,7 +180,9 @@ fn apply(
     let _lock = journal.lock()?;
     let mut changes = journal.load()?;
     let mut lines = Vec::new();
-    for setting in table::settings(demands, machine, scope) {
+    for mut setting in table::settings(demands, machine, scope) {
+        // The changes before this one may have reset it, as drivers do for new rings or a new MTU.
+        setting.read_again(machine);
         let mut line = setting.line();
         if line.mark == Mark::Want {
             let (values, mut is_refused, mut now) = (setting.values(), false, String::new());

@@ -308,6 +308,13 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// Reads the values again.
+    pub fn read_again(&mut self, machine: &Machine) {
+        let read =
+            |(place, value): &mut (Place, String)| machine.get(place).map(|now| *value = now).is_some();
+        self.found.retain_mut(read);
+    }
+
     /// Its different values.
     pub fn values(&self) -> String {
         let values: BTreeSet<&str> = self.found.iter().map(|(_, value)| value.as_str()).collect();

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 use crate::link::NicSetting as Of;
 
-/// A NIC. It rounds rings up to a multiple of 64.
+/// A NIC. It rounds rings up to a multiple of 64, and resets the delay of interrupts when
+/// adaptation changes.
 struct Fake {
     values: Vec<(Of, u32)>,
     /// The settings that it refuses to change.
@@ -31,7 +32,13 @@ impl Nic for Rc<RefCell<Fake>> {
         }
         let is_ring = [Of::RX_RING, Of::TX_RING].contains(&setting);
         let value = if is_ring { value.next_multiple_of(64) } else { value };
-        nic.values.iter_mut().filter(|(of, _)| *of == setting).for_each(|(_, now)| *now = value);
+        let mut set = |setting: Of, value: u32| {
+            nic.values.iter_mut().filter(|(of, _)| *of == setting).for_each(|(_, now)| *now = value);
+        };
+        set(setting, value);
+        if setting == Of::ADAPTIVE_RX {
+            set(Of::RX_USECS, 50);
+        }
         Ok(())
     }
 }
@@ -262,6 +269,15 @@ fn what_was_applied_once_or_twice_goes_back_exactly() {
     assert_eq!(bench.all(), before);
     assert!(has(&bench.revert(), "nothing to take back"));
     assert_eq!(bench.all(), before);
+}
+
+/// Each setting is compared after the changes before it.
+#[test]
+fn what_a_change_resets_is_set_after_it() {
+    let bench = Bench::new();
+    bench.nic.write(Of::RX_USECS, 5).unwrap();
+    bench.apply(&Demands::default());
+    assert_eq!((bench.nic(Of::ADAPTIVE_RX), bench.nic(Of::RX_USECS)), (0, 8));
 }
 
 #[test]

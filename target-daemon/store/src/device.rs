@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{ioctl_blkpbszget, ioctl_blksszget};
-use rustix::ioctl::{Getter, Opcode, ioctl, opcode};
+use rustix::ioctl::{Getter, Opcode, Updater, ioctl, opcode};
 
 use super::file_facts::is_device;
 use super::open::BLOCK_MAX;
@@ -53,8 +53,11 @@ pub(super) fn file_system_uuid(file: &File) -> Option<String> {
 /// The inode generation, which distinguishes the files that had the same inode number one
 /// after another. `None` if the file system does not report it.
 pub(super) fn generation(file: &File) -> Option<u32> {
-    // SAFETY: FS_IOC_GETVERSION fills an `int`.
-    unsafe { get::<FS_IOC_GETVERSION, _>(file) }.ok()
+    let mut generation: libc::c_long = 0;
+    // SAFETY: FS_IOC_GETVERSION fills an `int`, and there is room for the declared `long`, which
+    // other file systems may fill.
+    unsafe { ioctl(file, Updater::<FS_IOC_GETVERSION, libc::c_long>::new(&mut generation)) }.ok()?;
+    generation.to_ne_bytes().first_chunk().copied().map(u32::from_ne_bytes)
 }
 
 /// The size of a device in bytes. Unlike a seek to the end, this takes no lock that another

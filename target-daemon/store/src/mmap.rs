@@ -26,8 +26,6 @@
 
 use std::io;
 
-use rustix::process::{Resource, getrlimit};
-
 use super::completion_queue::CompletionQueue;
 use super::mapping::Mapping;
 use super::open::Backing;
@@ -267,10 +265,17 @@ fn map(backing: &Backing, bytes: u64) -> Result<Mapping, OpenError> {
 }
 
 fn unpinnable(options: &OpenOptions, bytes: u64) -> OpenError {
-    let limit = getrlimit(Resource::Memlock).current;
-    let limit = limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
+    let limit = locked_limit();
     let what = format!("its {bytes} bytes cannot be pinned, and the limit for locked memory is {limit}");
     let remedy =
         "raise it (`ulimit -l`, LimitMEMLOCK=), see that the host has memory to spare, or leave pin out";
     OpenError::new(&options.path, what, remedy)
+}
+
+/// The limit for locked memory of this process, as text; "unknown" to a worker, which maps a
+/// grown file again. There `getrlimit` is forbidden too, and rustix does not expect it to fail.
+fn locked_limit() -> String {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let row = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"));
+    row.and_then(|row| row.split_whitespace().next()).unwrap_or("unknown").to_owned()
 }

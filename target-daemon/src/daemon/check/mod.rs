@@ -94,6 +94,7 @@ fn tuning(names: &[String], serve: &Serve) -> Vec<Line> {
             let settings = tuned(&of(facts), Scope::Interface);
             lines.extend(settings.iter().filter_map(of_setting));
             lines.extend(small_ring(&facts.name, demands.ring));
+            lines.extend(strips_tags(&facts.name));
             found.extend(settings);
         }
     }
@@ -151,6 +152,14 @@ fn small_ring(name: &str, requests: u32) -> Option<Line> {
         "{name}: receive ring of {most} entries is all that the NIC has, and {requests} requests may come at once: \
          lower --buffer-count or --initiators"
     )))
+}
+
+/// A NIC that always strips VLAN tags, which is no setting of `xblade tune` then.
+fn strips_tags(name: &str) -> Option<Line> {
+    let strips = NicSetting::RX_VLAN;
+    let always = strips.read(name).is_ok_and(|on| on == 1) && strips.is_fixed(name);
+    let text = "the NIC takes VLAN tags out of frames, and its driver cannot leave them in: it cannot serve tagged hosts";
+    always.then(|| Line::Hint(format!("{name}: {text}")))
 }
 
 /// Prints the lines. Returns whether none of them is a `Fix`.
