@@ -34,7 +34,8 @@ impl ChunkOwner {
     }
 }
 
-/// Maximum number of lanes that share a UMEM: a chunk's state and owner fit in one byte.
+/// Maximum number of lanes that share a UMEM: a chunk's state and owner must fit in one
+/// byte.
 pub const LANES_MAX: usize = 63;
 
 /// The chunk was not in the state that the transition expects, or does not exist.
@@ -43,10 +44,10 @@ pub struct WrongState;
 
 /// State and owner of every chunk of a UMEM, for all lanes that share it.
 ///
-/// Only one thread at a time moves a chunk: the lane that owns it, or the one that holds
-/// the lock of the fill and completion rings. The exception is receiving: the kernel
-/// decides which lane gets a chunk, and a bad descriptor could make two lanes try to take
-/// the same one. That move is a compare-and-swap.
+/// Only one lane at a time moves a chunk: its owner, or the lane that holds the lock of
+/// the fill and completion rings. The exception is receiving: the kernel decides which
+/// lane gets a chunk, and a bad descriptor could make two lanes try to take the same one.
+/// That move is a compare-and-swap.
 #[derive(Debug)]
 pub struct ChunkTable {
     chunks: Box<[AtomicU8]>,
@@ -64,7 +65,7 @@ struct LaneTotals {
 }
 
 impl ChunkTable {
-    /// All chunks are free and owned by this lane.
+    /// A table whose chunks are all free and owned by `first`.
     pub fn new(chunks: u32, lanes: usize, first: ChunkOwner) -> Self {
         let free = code(ChunkState::Free, first);
         Self {
@@ -87,8 +88,8 @@ impl ChunkTable {
 
     /// Chunks with the kernel for receiving.
     pub fn filled(&self) -> u32 {
-        // Read in this order: a chunk counted as received has already been counted as
-        // filled.
+        // Reads `received` before `filled`: a chunk counted as received has already been
+        // counted as filled, so the difference is never negative.
         let received = self.sum(|totals| &totals.received);
         self.filled.load(Ordering::Acquire).wrapping_sub(received)
     }

@@ -9,22 +9,22 @@ use super::pool::Pool;
 use super::shared_queues::SharedQueues;
 use super::{BATCH, Descriptor, FRAGMENTS_MAX, Frame, Imbalance, RingStatistics, Rings, Umem};
 
-/// Chunks by where they are.
+/// Number of chunks, by where they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ChunkCounts {
-    /// Free, and only this lane takes them.
+    /// On this lane's free list.
     pub own: u32,
-    /// Free for all lanes of the queue.
+    /// On the free list that all lanes of the queue share.
     pub shared: u32,
     /// With the kernel for receiving, of all lanes of the queue.
     pub filled: u32,
     /// With the kernel for sending, of all lanes of the queue.
     pub sending: u32,
-    /// In a frame of this lane whose last piece has not been received.
+    /// In a frame of this lane that is only partly received.
     pub partial: u32,
 }
 
-/// What a lane counts, since it was opened.
+/// Counters of a lane since it was opened.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct LaneCounters {
     /// Complete frames received.
@@ -45,11 +45,11 @@ pub struct LaneCounters {
     pub no_chunks: u64,
 }
 
-/// Maximum length of a frame worth moving: a request without data, padding included. Fits
-/// in any chunk.
+/// Maximum length of a frame worth moving to a hot chunk: a request without data, padding
+/// included. Fits in any chunk.
 const SHORT: u16 = 128;
 
-/// No free chunk. The frame keeps what it got so far; release it.
+/// No free chunk. The frame keeps the chunks that it got so far; release it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoChunks;
 
@@ -156,8 +156,8 @@ impl<R: Rings> Lane<R> {
         let room = descriptors.get_mut(..limit.min(BATCH)).unwrap_or(&mut []);
         let taken = self.rings.receive(room);
         let before = out.len();
-        // Another core wrote these bytes. Prefetching all of them overlaps the transfers
-        // with the work on the first.
+        // Another core wrote these bytes. Prefetching all of them now overlaps the
+        // transfers with work on the first.
         for descriptor in descriptors.iter().take(taken) {
             self.umem.prefetch(descriptor.addr as u32);
         }
@@ -204,7 +204,8 @@ impl<R: Rings> Lane<R> {
     pub fn move_to_hot_chunk(&mut self, frame: &mut Frame) {
         let short = |len: u16| frame.pieces() == 1 && len <= SHORT;
         let Some((from, _)) = frame.piece(0).filter(|(_, len)| short(*len)) else { return };
-        // No free chunk is no error here: the frame stays where it is, uncounted.
+        // Without a free chunk the frame stays where it is. That is not an error, and not
+        // counted.
         if self.pool.free() == 0 {
             return;
         }
@@ -370,7 +371,7 @@ impl<R: Rings> Lane<R> {
         Some(frame)
     }
 
-    /// Checks a descriptor against the area and the chunk table, and takes its chunk over
+    /// Checks a descriptor against the UMEM and the chunk table, and takes its chunk over
     /// from the kernel.
     fn claim(&mut self, descriptor: Descriptor) -> Option<u32> {
         let chunk = self.umem.chunk_at(descriptor.addr)?;
@@ -383,8 +384,8 @@ impl<R: Rings> Lane<R> {
         Some(addr)
     }
 
-    /// Drops the partly received frame; `more` tells whether its remaining pieces must be
-    /// skipped.
+    /// Drops the partly received frame; `more` is whether it has remaining pieces, which
+    /// are then skipped.
     fn abandon(&mut self, more: bool) {
         let next = if more { Chain::Skip } else { Chain::Start };
         if let Chain::Grow(frame) = std::mem::replace(&mut self.chain, next) {

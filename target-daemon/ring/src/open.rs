@@ -24,8 +24,8 @@ const TX_BUDGET: u32 = 256;
 
 /// Headroom in front of a frame, in addition to the 256 bytes that the kernel keeps. An
 /// untagged request has 36 bytes of headers, so its data starts 512 bytes into the chunk.
-/// The sectors of a frame in one chunk are therefore aligned for direct I/O and need no
-/// copy.
+/// The sectors of a frame that fits in one chunk are therefore aligned for direct I/O and
+/// need no copy.
 const HEADROOM: u32 = 512 - 36 - 256;
 
 /// Whether to use the driver's zero-copy mode.
@@ -47,7 +47,7 @@ pub struct BusyPoll {
     pub budget: u32,
 }
 
-/// What to open.
+/// Parameters of the sockets to open.
 #[derive(Clone, Debug)]
 pub struct SocketConfig {
     /// Interface name.
@@ -83,7 +83,7 @@ pub struct OpenError(String, #[source] Option<io::Error>);
 ///
 /// # Errors
 ///
-/// Those of [`OpenError`].
+/// An [`OpenError`].
 pub fn open(wanted: &SocketConfig) -> Result<Lane<XskRings>, OpenError> {
     let lane = open_several(wanted, 1)?.pop();
     lane.ok_or_else(|| bind_error(wanted, io::Error::other("there is no socket")))
@@ -96,7 +96,7 @@ pub fn open(wanted: &SocketConfig) -> Result<Lane<XskRings>, OpenError> {
 ///
 /// # Errors
 ///
-/// Those of [`OpenError`].
+/// An [`OpenError`].
 pub fn open_several(wanted: &SocketConfig, sockets: usize) -> Result<Vec<Lane<XskRings>>, OpenError> {
     let (umem, chunk_descriptors) = make_umem(wanted)?;
     let unusable = || bind_error(wanted, io::Error::other("the UMEM has no memory"));
@@ -114,7 +114,7 @@ pub fn open_several(wanted: &SocketConfig, sockets: usize) -> Result<Vec<Lane<Xs
     let sockets = if mode.zero_copy && mode.multi_fragment { 1 } else { sockets };
     let mut all = vec![rings((tx, rx))];
     for _ in 1..sockets.min(LANES_MAX) {
-        // They inherit the mode of the first, whatever flags are passed here.
+        // They inherit the mode of the first, regardless of the flags passed here.
         let (tx, rx, _) = bind_once(&umem, wanted, BindFlags::empty()).map_err(|e| bind_error(wanted, e))?;
         all.push(rings((tx, rx)));
     }

@@ -186,8 +186,8 @@ pub(super) async fn ask<T: Send + 'static>(
         let place = Arc::clone(&to.places).acquire_owned().await.map_err(|_| ends())?;
         let (send, receive) = oneshot::channel();
         let answer = Box::new(move |value| {
-            // Held until now even if the client has disconnected: the request stays in the
-            // channel.
+            // Held until now, even if the client has disconnected, because its request
+            // stays in the channel.
             drop(place);
             let _ = send.send(value);
         });
@@ -227,7 +227,7 @@ async fn one(State(to): To, At(address): At, fields: Fields) -> Answered {
     Err(Error(StatusCode::NOT_FOUND, text))
 }
 
-/// The snapshot without what no view shows.
+/// The snapshot, without the parts that no view shows.
 async fn snapshot(to: &Questions) -> Result<Snapshot, Error> {
     let mut snapshot = ask(to, ANSWER_WITHIN, Request::Snapshot).await?;
     snapshot.exports.iter_mut().for_each(|export| export.times.0.clear());

@@ -2,8 +2,8 @@
 //! thread, which can only put [`Request`](super::Request)s into the channel and wait for
 //! answers.
 //!
-//! A client can occupy one of a limited number of connections, for a limited time and
-//! with a limited number of bytes. It can cost no more than that.
+//! The number of connections is limited, and so are the duration and the bytes of each. A
+//! client cannot cost more than that.
 
 use std::io;
 use std::sync::Arc;
@@ -38,7 +38,8 @@ const HEADERS_BYTES_MAX: usize = 16 << 10;
 /// Timeout for the request line and all headers.
 const HEADERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Maximum duration of a connection, longer than the longest answer. A stream extends it.
+/// Maximum duration of a connection, longer than the longest wait for an answer. A stream
+/// extends it.
 const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
 
 /// Pause after a failed accept: too many open files.
@@ -110,13 +111,13 @@ pub(super) trait Accept: Send + 'static {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// What the log calls the socket.
+    /// The name of the socket in the log.
     const NAME: &str;
 
     /// Waits for a client.
     fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
-    /// Who the client is, if its requests are to be logged.
+    /// Identifies the client; `None` if its requests are not to be logged.
     fn who(stream: &Self::Stream) -> Option<String>;
 }
 
@@ -144,7 +145,7 @@ impl Accept for TcpListener {
         Self::accept(self).await.map(|(stream, _)| stream)
     }
 
-    /// Anyone in the network could fill the log.
+    /// `None`, because anyone on the network could fill the log.
     fn who(_: &TcpStream) -> Option<String> {
         None
     }

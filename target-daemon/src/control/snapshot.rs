@@ -1,7 +1,8 @@
-//! What a running xblade is and counts, at one moment, as one document. JSON, tables,
-//! metrics and `xblade top` are views of it.
+//! The state and counters of a running xblade at one moment, as one document. JSON,
+//! tables, metrics and `xblade top` are views of it.
 //!
-//! A client reads a view of it ([`super::json`]): what the view leaves out has its default.
+//! A client reads a view of it ([`super::json`]): fields that the view leaves out have
+//! their defaults.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub struct Snapshot {
     /// Seconds since xblade became ready.
     #[serde(default)]
     pub uptime_seconds: u64,
-    /// The same in nanoseconds; the clock for rates.
+    /// The same in nanoseconds, for computing rates.
     #[serde(default)]
     pub uptime_ns: u64,
     /// In the order of the configuration.
@@ -53,7 +54,7 @@ pub struct Snapshot {
     pub drops: BTreeMap<String, u64>,
 }
 
-/// Counters of one thing: in the order of the report, as JSON sorted by name.
+/// Counters of one object, in the order of the report. Sorted by name in JSON.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(into = "BTreeMap<String, u64>", from = "BTreeMap<String, u64>")]
 pub struct Counters(pub Vec<Count>);
@@ -66,7 +67,7 @@ pub struct Interface {
     pub name: String,
     /// Its MAC address.
     pub mac: String,
-    /// Bytes after the Ethernet header.
+    /// Maximum number of bytes after the Ethernet header.
     pub mtu: u32,
     /// Receive queues in use.
     pub queues: u32,
@@ -100,7 +101,7 @@ pub struct Lane {
     pub interface: String,
     /// Chunks in its UMEM.
     pub chunks: u32,
-    /// Free chunks; those with the kernel do not count.
+    /// Free chunks, excluding those that the kernel has.
     pub free: u32,
 }
 
@@ -140,11 +141,11 @@ pub struct Export {
     pub read_only: bool,
     /// `durable` or `volatile`.
     pub durability: String,
-    /// Refuses writes after an I/O error.
+    /// Whether it refuses writes after an I/O error.
     pub degraded: bool,
-    /// The store does not answer.
+    /// Whether the store does not answer.
     pub stuck: bool,
-    /// The path no longer leads to the file that is served.
+    /// Whether the path no longer leads to the file that is served.
     pub replaced: bool,
     /// Requests in flight, including those waiting for others.
     pub in_flight: usize,
@@ -195,7 +196,7 @@ pub struct Times {
     pub p99_9_ns: u64,
     /// Maximum.
     pub max_ns: u64,
-    /// All of it, for metrics.
+    /// The whole distribution, for metrics.
     #[serde(skip)]
     pub all: Distribution,
 }
@@ -212,7 +213,7 @@ pub struct Refused {
 }
 
 impl Snapshot {
-    /// The snapshot of this process. `workers` may come in any order.
+    /// The snapshot of this process. `workers` may be in any order.
     pub fn new(
         up: Duration,
         interfaces: Vec<Interface>,
@@ -308,7 +309,7 @@ impl From<&worker::Snapshot> for Worker {
 }
 
 impl From<&ExportSnapshot> for Export {
-    /// What its worker knows of it.
+    /// The part that its worker knows; the caller adds the rest.
     fn from(export: &ExportSnapshot) -> Self {
         let Tally { counters, response, service, store, .. } = &export.tally;
         let ended = |operation: Operation| {

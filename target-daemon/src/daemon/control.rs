@@ -28,7 +28,7 @@ use crate::logging;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
-/// The longest time between two checks of the workers.
+/// Maximum time between two checks of the workers.
 const ROUND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// The state of the running daemon.
@@ -109,7 +109,7 @@ impl Served<'_> {
         notify::status(&self.options, &self.interfaces, &self.late.names())
     }
 
-    /// Reloads the configuration and measures the stores, by signal.
+    /// Handles SIGHUP: reloads the configuration and measures the stores.
     fn look_again(&mut self) {
         self.notifier.reloading();
         // The reload has logged its errors.
@@ -119,7 +119,7 @@ impl Served<'_> {
         self.notifier.reloaded(self.status(), well);
     }
 
-    /// Follows what workers and stores have done by themselves.
+    /// Handles what workers and stores have done since the last call.
     fn follow_exports(&mut self) {
         let closed = self.pool.reap_detached();
         handlers::answer_awaited(self, &closed);
@@ -142,7 +142,7 @@ impl Served<'_> {
         self.stuck = stuck;
     }
 
-    /// Follows changes of the served interfaces, and those that could be served.
+    /// Handles changes of the served interfaces, and of others that could be served.
     fn follow_interfaces(&mut self, changes: &Changes) {
         if changes.any {
             for (index, interface) in self.interfaces.iter_mut().enumerate() {
@@ -219,8 +219,9 @@ fn lose(interface: &mut Interface) {
 /// Signals, delivered through a pipe.
 pub type Signals = SignalDelivery<UnixStream, SignalOnly>;
 
-/// From now on these signals no longer end the process. Must be called before the process
-/// is visible to others, so that every signal reaches the daemon.
+/// Catches the signals that the daemon handles: they no longer terminate the process.
+/// Must be called before the process is visible to others, so that every signal reaches
+/// the daemon.
 pub fn signals() -> Result<Signals, Failure> {
     let pipe = UnixStream::pair().and_then(|(read, write)| {
         write.set_nonblocking(true)?;

@@ -4,7 +4,7 @@
 //! ```text
 //! start     interface, plan, exports, conflict_probe, sandbox   in the order of [`serve`]
 //! run       control ──► handlers, reload                        control requests, reloads
-//!              └──────► notify, sizes, watch, late_interfaces   what changes by itself
+//!              └──────► notify, sizes, watch, late_interfaces   changes without a request
 //! state     worker_pool, registry, removal                      workers, exports, closed stores
 //!           state_writer, quarantine                            what is saved, which data is protected
 //! commands  check, preflight                                    `xblade check`
@@ -47,9 +47,9 @@ use crate::{link, logging, plant, privilege, worker};
 /// Serves until a signal arrives, then drains and detaches.
 ///
 /// The order matters. Nothing is sent before every store is open and locked. No export is
-/// announced before the rings are full. The network is probed before the XDP program takes
-/// the answers away. Privileges are dropped after the last step that needs them, and before
-/// a second thread exists.
+/// announced before the rings are full. The network is probed before the XDP program is
+/// attached, which would intercept the answers. Privileges are dropped after the last
+/// step that needs them, and before a second thread exists.
 ///
 /// `config` is the file from which the options were loaded: `xblade reload` reads it again.
 ///
@@ -122,18 +122,18 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     all_finished(left)
 }
 
-/// Fails if a store that does not answer has left something unfinished.
+/// Fails if requests or workers are unfinished because a store does not answer.
 fn all_finished(left: worker_pool::Left) -> Result<(), Failure> {
     let what = match left {
         worker_pool::Left { workers: 0, requests: 0 } => return Ok(()),
         worker_pool::Left { workers: 0, requests } => format!("{requests} request(s) were not finished"),
-        // Their threads end with the process; the program was detached before.
+        // Their threads end with the process; the XDP program has been detached by then.
         worker_pool::Left { workers, .. } => format!("{workers} worker(s) did not end"),
     };
     Err(Failure::run(format!("{what}: a store does not answer")))
 }
 
-/// The counters of all workers at their end.
+/// The final counters of all workers.
 fn last_report(up: Duration, interfaces: &[interface::Interface], ended: Vec<worker::Snapshot>) -> String {
     let mut exports: Vec<_> = ended.iter().flat_map(|worker| &worker.exports).collect();
     exports.sort_by_key(|export| export.address);
@@ -153,7 +153,7 @@ fn control_socket(service: &ServiceOptions) -> Result<Option<Listener>, Failure>
     Ok(Some(listener))
 }
 
-/// Prepares the privileges and limits that everything else needs.
+/// Checks the privileges, and raises the limits, that everything else needs.
 fn prepare() -> Result<(), Failure> {
     let missing = link::missing_capabilities().context("cannot read own capabilities")?;
     if !missing.is_empty() {

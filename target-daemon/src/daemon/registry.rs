@@ -32,7 +32,7 @@ pub struct ExportEntry {
     pub info: StoreInfo,
     /// Where its data is.
     pub source: Source,
-    /// Set if its path does not lead to that data any more.
+    /// Set if its path no longer leads to that data.
     pub replaced: Option<Replaced>,
     /// The settings last sent to its worker.
     pub settings: Settings,
@@ -45,9 +45,10 @@ pub struct ExportRegistry {
     pub entries: BTreeMap<Address, ExportEntry>,
     /// Removed exports whose stores are not closed yet.
     pub leaving: Vec<Leaving>,
-    /// The data that hosts have used at each address, and the failed files.
+    /// The data that hosts have used at each address, and the files whose sync has
+    /// failed.
     pub quarantine: Quarantine,
-    /// Workers that have not taken the newest directory yet.
+    /// Workers that have not yet received the newest directory.
     pub behind: Vec<usize>,
     /// Counters of the exports removed by the change in progress: new ones at the same
     /// addresses continue from them.
@@ -65,7 +66,7 @@ impl ExportRegistry {
 }
 
 impl WorkerPool {
-    /// Refuses a nonexistent worker.
+    /// Refuses an export that names a nonexistent worker.
     pub fn refuse_no_worker(&self, export: &config::Export) -> Result<(), Failure> {
         let workers = self.workers.len();
         match export.worker.map(usize::from) {
@@ -74,7 +75,8 @@ impl WorkerPool {
         }
     }
 
-    /// A free index of this worker, or otherwise of the one with the fewest exports.
+    /// A free index at the worker `wanted`, or, if that is `None`, at the one with the
+    /// fewest exports.
     fn free_place(&self, wanted: Option<u16>) -> Option<Owner> {
         let served = self.registry.entries.values().map(|entry| entry.owner);
         let owners: Vec<Owner> =
@@ -94,7 +96,8 @@ impl WorkerPool {
     ///
     /// # Errors
     ///
-    /// Its worker does not answer: it is not served, and its store is closed.
+    /// Its worker does not answer. The export is then not served, and its store is
+    /// closed.
     pub fn add(&mut self, wanted: &config::Export, opened: Opened) -> Result<(), Failure> {
         let Opened { mut export, info, source } = opened;
         let address = wanted.address;
@@ -139,7 +142,7 @@ impl WorkerPool {
         self.snapshot_of(entry.owner).is_none_or(|snapshot| snapshot.tally.is_used())
     }
 
-    /// Changes the settings of an export, with the same store.
+    /// Changes the settings of an export, and keeps its store.
     pub fn change(&mut self, wanted: &config::Export, settings: Settings) {
         let Some(entry) = self.registry.entries.get_mut(&wanted.address) else { return };
         entry.wanted = wanted.clone();
@@ -165,13 +168,13 @@ impl WorkerPool {
     }
 
     /// Waits until every worker that answers has executed its commands: a change is
-    /// confirmed to the caller only when the next frame sees it.
+    /// confirmed to the caller only once it applies to the next frame.
     fn has_taken_effect(&self) {
         self.snapshots();
     }
 
-    /// What clients can read of all exports, requested one by one so that a worker serves
-    /// frames in between.
+    /// The snapshots of all exports for clients. They are requested one by one, so that a
+    /// worker serves frames in between.
     pub fn exports(&self) -> Vec<Export> {
         let (degraded, stuck) = (self.degraded(), self.stuck());
         let mut hung = Vec::new();
@@ -213,7 +216,7 @@ impl WorkerPool {
     }
 }
 
-/// The path of a file, as text.
+/// The path of the export's file, as text.
 pub fn path_of(export: &config::Export) -> Option<String> {
     Some(export.store.path()?.to_string_lossy().into_owned())
 }

@@ -26,7 +26,7 @@ struct Difference {
     removed: Vec<Export>,
     /// Exports whose store must be reopened: the old and the new configuration.
     reopened: Vec<(Export, Export)>,
-    /// Exports with other hosts or write protection.
+    /// Exports whose allowed hosts change.
     changed: Vec<Export>,
 }
 
@@ -34,16 +34,16 @@ struct Difference {
 type Ready<'a> = Vec<(&'a Export, Opened)>;
 
 impl Difference {
-    /// Exports whose stores are closed, in their current configuration.
+    /// Exports whose stores must be closed, with their current configuration.
     fn leaving(&self) -> impl Iterator<Item = &Export> {
         self.removed.iter().chain(self.reopened.iter().map(|(old, _)| old))
     }
 }
 
 /// Replaces the configuration with `next`. Exports that are the same in both are not
-/// interrupted. `force` treats every export as if it had [`Export::force`], and closes
-/// unnamed files. The export `recover` is reopened unchanged, after which it accepts writes
-/// again.
+/// interrupted. `force` treats every export as if it had [`Export::force`], and allows
+/// closing files that have no name any more. The export `recover` is reopened unchanged,
+/// after which it accepts writes again.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub fn apply(served: &mut Served<'_>, mut next: Serve, force: bool, recover: Opt
         match add(&mut served.pool, export, opened, if is_new { "added" } else { "reopened" }) {
             Ok(line) => report.lines.push(line),
             Err(failure) => {
-                // Its worker hangs, which began after the stores were opened.
+                // Its worker has stopped answering since the stores were opened.
                 error!("{} is not served: {failure}", export.address);
                 report.lines.push(format!("{} is not served: {failure}", export.address));
                 next.exports.retain(|other| other.address != export.address);
@@ -117,12 +117,12 @@ fn prepare<'a>(
         let is_forced = reopened().any(|next| next.address == *address && next.force);
         pool.refuse_nameless(*address, force || is_forced)?;
     }
-    // Others have a file in common with an export that must leave first.
+    // The others share a file with an export that must be closed first.
     let is_free =
         |export: &&Export| !difference.leaving().any(|other| other.store.label() == export.store.label());
     let (free, blocked): (Vec<&Export>, Vec<&Export>) = difference.added.iter().partition(is_free);
     let opened = open_all(pool, &free, next, force)?;
-    // Do not close a store for one that cannot be opened.
+    // Checked before any store is closed for one that then cannot be opened.
     let later: Vec<&Export> = reopened().chain(blocked).collect();
     later.iter().try_for_each(|export| exports::examine(export))?;
     exports::examine_together(&later, next)?;
@@ -170,7 +170,8 @@ fn add(pool: &mut WorkerPool, export: &Export, opened: Opened, what: &str) -> Re
     Ok(format!("{address} {what}: {path} ({info}{})", if is_at_risk { ", VOLATILE" } else { "" }))
 }
 
-/// A restart would not help, and would leave hosts without their disks.
+/// Refuses new interfaces that cannot be used. A restart for them would not help, and
+/// would leave hosts without their disks.
 fn refuse_no_interface(now: &Serve, next: &Serve) -> Result<(), Failure> {
     let there = link::all().unwrap_or_default();
     for wanted in next.interfaces.iter().filter(|name| !now.interfaces.contains(name)) {
@@ -182,7 +183,7 @@ fn refuse_no_interface(now: &Serve, next: &Serve) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Compares everything except exports, hosts and the measuring interval.
+/// Refuses changes to anything except exports, allowed hosts and the measuring interval.
 fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), Failure> {
     let fixed = |serve: &Serve| -> BTreeMap<String, toml::Value> {
         let rest = Serve { exports: Vec::new(), allow: Vec::new(), measure_every: 0, ..serve.clone() };
@@ -228,8 +229,8 @@ fn compare(now: &Serve, next: &Serve, again: Option<Address>) -> Difference {
     difference
 }
 
-/// Opens the stores. Their paths may lead elsewhere since they were checked, so the opened
-/// data is checked again.
+/// Opens the stores. Their paths may lead to other data than when they were checked, so
+/// the opened data is checked again.
 fn open_all<'a>(
     pool: &mut WorkerPool,
     wanted: &[&'a Export],
@@ -290,8 +291,8 @@ fn widen(interfaces: &mut [Interface], now: &Serve, next: &Serve) -> Result<(), 
     set_acl(interfaces, both)
 }
 
-/// Makes the XDP programs admit only the hosts of the configuration, and send frames to the
-/// owners of the exports: before the exports are announced.
+/// Makes the XDP programs admit only the hosts of the configuration, and direct frames to
+/// the workers that own the exports. Call before the exports are announced.
 fn direct(served: &mut Served<'_>) {
     // The workers check as well: a stale list costs them time but admits no one.
     if let Err(failure) = set_acl(&mut served.interfaces, served.options.allowed_somewhere()) {

@@ -1,5 +1,5 @@
-//! Removes exports. Their stores are closed with a last sync if the export is removed for
-//! good: the operator may pull its disk next.
+//! Removes exports. If an export is removed for good, its store is synced before it is
+//! closed: the operator may pull its disk next.
 
 use std::sync::Arc;
 use std::thread;
@@ -14,8 +14,8 @@ use crate::store::{Identity, IoError, OpenFile};
 use crate::wire::aoe::Address;
 use crate::worker::{ExportRuntime, HORIZON_NS, Owner, WorkerCommand};
 
-/// Duplicates of what an export has answered arrive within the horizon, counted from the
-/// last reply.
+/// How long the answers of a removed export are kept. Duplicates of its requests arrive
+/// within the horizon, counted from the last reply.
 const ANSWERED_KEPT: Duration = Duration::from_nanos(2 * HORIZON_NS);
 
 /// A removed export whose store is not closed yet.
@@ -36,7 +36,7 @@ enum Step {
 }
 
 impl Leaving {
-    /// The place that it still has at its worker.
+    /// The index that it still occupies at its worker.
     pub fn owner(&self) -> Option<Owner> {
         match self.step {
             Step::Detaching(owner, ..) => Some(owner),
@@ -76,8 +76,8 @@ impl WorkerPool {
     }
 
     /// Closes the stores of exports that their workers have returned since the last call,
-    /// and resends to workers that did not answer. Returns the outcome for the stores that
-    /// have closed.
+    /// and resends commands to workers that did not answer. Returns the outcome for the
+    /// stores that have closed.
     pub fn reap_detached(&mut self) -> Vec<(Address, Removed)> {
         self.registry.answered.retain(|_, (since, _)| since.elapsed() < ANSWERED_KEPT);
         self.registry.behind.retain(|index| {
@@ -98,8 +98,8 @@ impl WorkerPool {
         ended
     }
 
-    /// Takes a removed export back from its worker and closes its store. If a step of that
-    /// takes longer than `limit`, it stays on the list.
+    /// Takes a removed export back from its worker and closes its store. If a step of
+    /// this takes longer than `limit`, the export stays on the list.
     fn close(&mut self, mut leaving: Leaving, limit: Duration) -> Removed {
         let Leaving { address, identity, step } = &mut leaving;
         if let Step::Detaching(owner, from, file) = step {

@@ -40,7 +40,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a condition is polled while waiting for the workers.
 const DRAIN_ROUND: Duration = Duration::from_millis(1);
 
-/// The longest wait for all workers to finish their requests in flight.
+/// Maximum wait for all workers to finish their requests in flight.
 const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 
 /// All workers.
@@ -49,7 +49,7 @@ pub struct WorkerPool {
     pub(super) lanes: Arc<[SharedLane]>,
     pub(super) directory: Arc<Directory>,
     pub(super) registry: ExportRegistry,
-    /// The most requests in flight for each export.
+    /// Maximum number of requests in flight for each export.
     pub(super) in_flight: u16,
     pub(super) state_writer: Option<StateWriter>,
     pub(super) watcher: Watcher,
@@ -58,9 +58,9 @@ pub struct WorkerPool {
 /// What was not finished when the workers were stopped.
 #[derive(Clone, Copy, Debug)]
 pub struct Left {
-    /// Workers that did not end because they wait in a store.
+    /// Workers that did not exit because they are stuck in a store.
     pub workers: usize,
-    /// Requests that stores have not finished, of the workers that did end.
+    /// Requests not finished by the stores of the workers that did exit.
     pub requests: usize,
 }
 
@@ -160,8 +160,8 @@ impl WorkerPool {
         }
     }
 
-    /// Reads that got no reply since the last call because it would exceed the MTU: one per
-    /// lane, by interface.
+    /// Reads since the last call whose reply was not sent because it would exceed the
+    /// MTU: at most one per lane, with the index of its interface.
     pub fn too_long_replies(&self) -> impl Iterator<Item = (usize, Address, u8)> + '_ {
         self.lanes.iter().filter_map(|lane| {
             lane.take_too_long().map(|(export, sectors)| (lane.interface, export, sectors))
@@ -169,8 +169,8 @@ impl WorkerPool {
     }
 
     /// Requests the sizes of all stores. Returns whether every worker was asked: a worker
-    /// with pending commands is skipped, so that nothing piles up if a store does not
-    /// answer.
+    /// with pending commands is skipped, so that commands do not pile up if a store does
+    /// not answer.
     pub fn measure(&self) -> bool {
         let idle = self.workers.iter().filter(|worker| worker.orders.is_empty());
         idle.inspect(|worker| worker.order(WorkerCommand::Measure)).count() == self.workers.len()
@@ -191,8 +191,9 @@ impl WorkerPool {
         self.workers.iter().map(|worker| worker.waker.heartbeats()).collect()
     }
 
-    /// Waits a while until all workers have executed the commands sent so far, and what
-    /// other workers asked of them meanwhile. Returns whether they have.
+    /// Waits until all workers have executed the commands sent so far, and what other
+    /// workers request of them meanwhile, but at most for [`PATIENCE`]. Returns whether
+    /// they have.
     pub fn has_settled(&self) -> bool {
         let deadline = Instant::now() + PATIENCE;
         // Twice: an announcement may be made by one worker and sent by another.
@@ -222,14 +223,14 @@ impl WorkerPool {
         }
     }
 
-    /// Drains and ends all workers. Returns their last snapshots, and what a store that does
-    /// not answer has left unfinished.
+    /// Drains and stops all workers. Returns their last snapshots, and what is unfinished
+    /// because a store does not answer.
     pub fn stop(mut self) -> (Vec<Snapshot>, Left) {
         for worker in &self.workers {
             worker.order(WorkerCommand::Drain);
         }
         let deadline = Instant::now() + DRAIN_LIMIT;
-        // In two passes, because a worker that is idle now may still get a request from
+        // Checked twice, because a worker that is idle now may still get a request from
         // another one.
         let drained = || {
             let snapshots = self.snapshots();
@@ -245,7 +246,7 @@ impl WorkerPool {
                 "some requests were not finished within {DRAIN_LIMIT:?}: their initiators will resend them"
             );
         }
-        // Here, because workers that drain have marked what was used in the last moment.
+        // Only now, because draining workers may still have marked exports as used.
         self.note_used();
         if let Some(writer) = &mut self.state_writer {
             // It holds senders of the workers' inboxes, and a worker ends only when all of
@@ -262,8 +263,8 @@ impl WorkerPool {
         (ended, left)
     }
 
-    /// Ends the workers and returns their last snapshots. A worker that is stuck in a store
-    /// is left behind and ends with the process.
+    /// Stops the workers and returns their last snapshots. A worker that is stuck in a
+    /// store is left behind and ends with the process.
     fn join(&mut self) -> Vec<Snapshot> {
         for worker in &mut self.workers {
             // Dropping the sender ends a worker even if its inbox is full.
@@ -356,7 +357,7 @@ fn share(placed: &PlacedLane, interfaces: &[Interface]) -> SharedLane {
     shared
 }
 
-/// The exports of each worker, and who owns them.
+/// The exports of each worker, and the owner of each export.
 type Distributed = (Vec<Vec<Export>>, Arc<Directory>, ExportRegistry);
 
 /// Gives each export to the worker that it names, or to the next one in turn, and records

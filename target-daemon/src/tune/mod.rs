@@ -7,9 +7,9 @@
 //!       Journal (/run/xblade-machine/tune-IF.json) ──► revert
 //! ```
 //!
-//! `--apply` may be repeated and interrupted: the journal keeps the values from before the first
-//! run. `--revert` restores these where the value is still the one that was set, and leaves
-//! alone what has been changed since.
+//! `--apply` may be repeated and interrupted: the journal keeps the values from before
+//! the first run. `--revert` restores each of them if the setting still has the value
+//! that `--apply` set, and leaves alone what has been changed since.
 
 mod advice;
 mod journal;
@@ -30,7 +30,7 @@ use crate::config::{CoreList, Demands, Mode, Tune};
 use crate::link::{Facts, FactsError};
 use table::{Place, Setting};
 
-/// Why nothing was changed.
+/// Why the command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TuneError {
     /// An interface does not exist, or is not Ethernet.
@@ -96,7 +96,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// Which settings.
+/// The settings that a call covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Those of the whole machine.
@@ -109,7 +109,7 @@ pub enum Scope {
 ///
 /// # Errors
 ///
-/// A [`TuneError`]; what was changed before it is in the journal.
+/// A [`TuneError`]. Changes made before it are in the journal.
 pub fn tune(options: &Tune) -> Result<Vec<Line>, TuneError> {
     let mode = options.mode.mode();
     let mut machines = Vec::new();
@@ -117,7 +117,7 @@ pub fn tune(options: &Tune) -> Result<Vec<Line>, TuneError> {
         machines.push(match (Facts::read(name), mode) {
             // The argument may be an alternative name.
             (Ok(facts), _) => Machine::of(&facts.name, facts.index),
-            // Even if the interface is gone.
+            // Reverting works even if the interface is gone.
             (Err(_), Mode::Revert) => Machine::of(name, 0),
             (Err(fault), _) => return Err(fault.into()),
         });
@@ -131,7 +131,7 @@ pub fn tune(options: &Tune) -> Result<Vec<Line>, TuneError> {
             continue;
         }
         check_cores(&demands.cores, machine)?;
-        // What the whole machine has is in the journal of the first interface.
+        // Settings of the whole machine are in the journal of the first interface.
         for scope in [Scope::Machine, Scope::Interface].into_iter().skip(position.min(1)) {
             lines.extend(match mode {
                 Mode::Apply => apply(demands, machine, scope, &journal)?,
@@ -157,7 +157,7 @@ pub fn plan(demands: &Demands, machine: &Machine, scope: Scope) -> Vec<Line> {
     settings.iter().map(Setting::line).chain(advice::advice(demands, machine, scope)).collect()
 }
 
-/// A change, which is in the journal before it is made.
+/// A change. It is written to the journal before it is made.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 struct Change {
     /// The path of the file, or the name of the NIC's setting.
@@ -170,7 +170,7 @@ struct Change {
 
 impl Record for Vec<Change> {}
 
-/// Sets what is not as wanted.
+/// Changes the settings that are not as wanted.
 fn apply(
     demands: &Demands,
     machine: &Machine,
@@ -222,7 +222,7 @@ fn change(
     changes[at].new = wanted.to_owned();
     journal.store(changes)?;
     let is_accepted = machine.put(place, wanted).is_ok();
-    // Drivers round: `--revert` must recognize the value that is there now.
+    // Drivers round values, and `--revert` must recognize the value that is set now.
     if let Some(now) = machine.get(place) {
         changes[at].new = now;
         changes.retain(|change| change.new != change.old);

@@ -45,7 +45,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The current value in a file's text, in the form in which it is written.
+    /// Extracts the current value from a file's text, in the form in which it would be
+    /// written.
     pub fn normal(self, text: &str) -> Option<String> {
         Some(match self {
             Self::Text => text.to_owned(),
@@ -110,7 +111,8 @@ const fn nic(name: &'static str, setting: NicSetting, want: Wanted, why: &'stati
     Row { name, source: Source::Nic(setting), want, why }
 }
 
-/// The row of [`MACHINE`] without which a configuration with huge pages cannot be served.
+/// The name of the row of [`MACHINE`] without which a configuration with huge pages
+/// cannot be served.
 pub const HUGE_PAGES: &str = "huge-pages";
 
 /// The settings of the whole machine.
@@ -269,7 +271,7 @@ pub const INTERFACE: &[Row] = &[
     INTERRUPT,
 ];
 
-/// An interrupt of the NIC. [`settings`] has one for each queue.
+/// An interrupt of the NIC. [`settings`] adds one for each queue.
 const INTERRUPT: Row = file("irq", "/proc/irq/*/smp_affinity_list", Format::Cores, |_, _| None, "");
 
 fn is(value: impl ToString) -> Option<Want> {

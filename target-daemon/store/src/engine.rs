@@ -1,4 +1,4 @@
-//! The engines by name, and what an export serves: an engine with its options.
+//! The store engines by name, and the store of an export: an engine with its options.
 
 use std::path::{Path, PathBuf};
 
@@ -22,13 +22,13 @@ pub static ENGINES: [Engine; 6] = [
 pub struct Engine {
     /// The value of `store`.
     pub name: &'static str,
-    /// How it reaches its bytes, in a list of engines.
+    /// How it accesses its bytes, for a list of engines.
     pub help: &'static str,
     /// How it accesses its file; `None` for an engine without one, which needs a length.
     pub access: Option<Access>,
-    /// The model that hosts see, if it is not that of a file.
+    /// The model name that hosts see; `None` for that of a file.
     pub(super) model: Option<&'static str>,
-    /// The identity of its data, before it is open.
+    /// Finds the identity of its data, before it is opened.
     pub(super) data: fn(&StoreSpec) -> Option<Data>,
     /// Opens it.
     pub(super) open: fn(&StoreSpec) -> Result<Opened, OpenError>,
@@ -49,7 +49,7 @@ impl Engine {
         }
     }
 
-    /// The engine with this name; for an unknown one, that which fits the file.
+    /// The engine with this name; `auto` for an unknown name.
     pub(super) fn named(name: &str) -> &'static Self {
         ENGINES.iter().find(|engine| engine.name == name).unwrap_or(&ENGINES[0])
     }
@@ -64,8 +64,8 @@ pub struct StoreSpec {
 }
 
 impl StoreSpec {
-    /// The store with these options, which are without conflicts. An engine without a file
-    /// does not look at the path.
+    /// The store with these options, which must not conflict. An engine without a file
+    /// ignores the path.
     pub fn new(path: impl Into<PathBuf>, options: Options) -> Self {
         let engine = options.engine();
         let path = if engine.access.is_some() { path.into() } else { PathBuf::new() };
@@ -77,7 +77,7 @@ impl StoreSpec {
         self.options.engine()
     }
 
-    /// Its options that are not the default.
+    /// Its options whose values are not the default.
     pub fn options(&self) -> &Options {
         &self.options
     }
@@ -120,7 +120,7 @@ impl StoreSpec {
         })
     }
 
-    /// Its length in bytes, if it is given.
+    /// Its length in bytes; 0 if it is not given.
     pub(super) fn length(&self) -> u64 {
         self.options.bytes("length").unwrap_or(0)
     }
@@ -130,7 +130,8 @@ impl StoreSpec {
         self.options.is_set("read-only")
     }
 
-    /// Makes it refuse writes, or take them again. An engine without a file cannot.
+    /// Makes it refuse writes, or accept them again. Not for an engine without a file,
+    /// which cannot refuse writes.
     pub fn set_read_only(&mut self, read_only: bool) {
         self.options.set("read-only", read_only.then_some(Value::Yes));
     }
@@ -184,8 +185,8 @@ impl StoreSpec {
         Expected::of(&self.file()?)
     }
 
-    /// Whether both would have the same bytes, by their paths, and one of them may write. Two
-    /// names of one file are detected when it is opened.
+    /// Whether both would serve some of the same bytes, judging by their paths, and one
+    /// of them may write. Two names of one file are detected only when it is opened.
     pub fn overlaps(&self, other: &Self) -> bool {
         let (Some(ours), Some(theirs)) = (self.file(), other.file()) else { return false };
         // Compares components, so that double slashes and single dots do not matter.
@@ -193,7 +194,7 @@ impl StoreSpec {
         is_same(&ours.path, &theirs.path) && open::meet(&ours, &theirs)
     }
 
-    /// The same by what is at their paths now.
+    /// As [`Self::overlaps`], but judging by the files that are at their paths now.
     pub fn in_conflict(&self, other: &Self) -> bool {
         let (Some(ours), Some(theirs)) = (self.file(), other.file()) else { return false };
         open::in_conflict(&ours, &theirs)

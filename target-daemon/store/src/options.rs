@@ -1,6 +1,6 @@
-//! The options of an export. One row of [`OPTIONS`] is all that an option needs: the command
-//! line, the configuration file, `xblade show`, suggestions and errors come from it. The
-//! engine reads the value by its key.
+//! The options of an export. An option needs only one row of [`OPTIONS`]: the command
+//! line, the configuration file, `xblade show`, suggestions and errors are derived from
+//! it. The engine reads the value by its key.
 
 use std::collections::BTreeMap;
 
@@ -71,10 +71,10 @@ pub const OPTIONS: &[Opt] = &[
     Opt { key: "huge", help: "for store=mmap: on huge pages", engines: &["mmap"], ..Opt::FLAG },
 ];
 
-/// What an option takes.
+/// The kind of value that an option takes.
 #[derive(Clone, Copy, Debug)]
 pub enum Takes {
-    /// Nothing: it is given, or not.
+    /// No value: the option is given or not.
     Flag,
     /// A size.
     Bytes {
@@ -105,17 +105,17 @@ pub struct Opt {
     pub takes: Takes,
     /// The value if it is not given.
     pub default: &'static str,
-    /// What the default `auto` comes to.
+    /// What the default `auto` means for this option.
     pub auto: &'static str,
     /// What it does, for `--help`.
     pub help: &'static str,
-    /// The engines with which it has a meaning; empty for all.
+    /// The engines that it applies to; empty for all.
     pub engines: &'static [&'static str],
-    /// Options beside which it has no meaning.
+    /// Values of other options with which it cannot be combined.
     pub not_with: &'static [(&'static str, Value)],
 }
 
-/// Options are the same if their keys are.
+/// Options are equal if their keys are.
 impl PartialEq for Opt {
     fn eq(&self, other: &Self) -> bool {
         self.key == other.key
@@ -138,7 +138,8 @@ pub enum Value {
 }
 
 impl Opt {
-    /// A flag of every engine: what the rows of a table do not say otherwise.
+    /// A flag for every engine. The rows of a table take from it every field that they do
+    /// not set.
     pub const FLAG: Self = Self {
         key: "",
         name: "",
@@ -175,7 +176,7 @@ impl Opt {
         }
     }
 
-    /// The words that say something else than leaving it out does.
+    /// The words that differ from leaving the option out.
     pub fn choices(&self) -> Vec<&'static str> {
         self.words().into_iter().filter(|word| *word != AUTO).collect()
     }
@@ -193,7 +194,8 @@ impl Opt {
     ///
     /// # Errors
     ///
-    /// The value is not possible; the remedy, and for a size also what is wrong with it.
+    /// The value is invalid. The problem contains the remedy, and for a size also the
+    /// cause.
     pub fn parse(&self, text: &str) -> Result<Option<Value>, Problem> {
         let remedy = |remedy: String| Problem::new("", remedy);
         if text == AUTO && self.default == AUTO {
@@ -223,12 +225,12 @@ impl Opt {
         }
     }
 
-    /// Whether it has a meaning with this engine.
+    /// Whether it applies to this engine.
     fn is_of(&self, engine: &Engine) -> bool {
         self.engines.is_empty() || self.engines.contains(&engine.name)
     }
 
-    /// Whether it has a meaning with this engine, or with another one for the same file.
+    /// Whether it applies to this engine, or to another one for the same file.
     pub fn is_shown_with(&self, engine: &Engine) -> bool {
         self.is_of(engine)
             || (engine.access.is_some() && self.engines.iter().any(|name| FILES.contains(name)))
@@ -245,7 +247,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// As on the command line.
+    /// As written on the command line.
     pub fn on_the_line(&self) -> String {
         match self.value {
             Value::Yes => self.option.name().to_owned(),
@@ -253,7 +255,7 @@ impl Setting {
         }
     }
 
-    /// As in a file.
+    /// As written in a configuration file.
     pub fn in_a_file(&self) -> String {
         match self.value {
             Value::Yes => format!("{} = true", self.option.key),
@@ -276,19 +278,20 @@ fn text(value: Value) -> String {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Options(BTreeMap<&'static str, Setting>);
 
-/// Why options do not go together.
+/// A conflict between options, or an option that is missing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Conflict {
-    /// The option to change, if it is given.
+    /// The option to change; `None` if it is missing.
     pub setting: Option<Setting>,
-    /// The one because of which it has to change.
+    /// The option that requires the change.
     pub because: Setting,
-    /// The value of `store` with which the option would have a meaning.
+    /// The value of `store` that the option would apply to.
     pub instead: Option<Setting>,
 }
 
 impl Conflict {
-    /// The problem in the words of the command line, or of a file.
+    /// Describes the conflict. `write` formats a setting for the command line or for a
+    /// file.
     pub fn problem(&self, write: fn(&Setting) -> String) -> Problem {
         let because = write(&self.because);
         let Some(setting) = &self.setting else {
@@ -300,7 +303,7 @@ impl Conflict {
         let Some(store) = self.instead.as_ref().map(write) else {
             return Problem::new(format!("{setting} has no meaning with {because}"), "leave it out");
         };
-        // Without `store`, nothing is given that could be named.
+        // The operator may not have given `store`, so the text cannot refer to it.
         let what = match self.because.value {
             Value::Word(AUTO) => format!("without {store}"),
             _ => format!("with {because}"),
@@ -309,7 +312,7 @@ impl Conflict {
     }
 }
 
-/// What a key that is not in the table would stand for.
+/// Stands in for a key that is not in the table.
 static UNKNOWN: Opt = Opt::FLAG;
 
 /// The option of a store with this key.
@@ -320,13 +323,13 @@ fn option(key: &str) -> &'static Opt {
 }
 
 impl Options {
-    /// Adds an option. Returns `false` if it is there already.
+    /// Adds an option. Returns `false` if it was already present.
     #[must_use]
     pub fn add(&mut self, option: &'static Opt, value: Value) -> bool {
         self.0.insert(option.key, Setting { option, value }).is_none()
     }
 
-    /// Sets an option of a store, or takes it out.
+    /// Sets an option of a store, or removes it.
     pub fn set(&mut self, key: &str, value: Option<Value>) {
         let option = option(key);
         match value {
@@ -335,7 +338,7 @@ impl Options {
         };
     }
 
-    /// Takes an option out.
+    /// Removes an option and returns its value.
     pub fn take(&mut self, key: &str) -> Option<Value> {
         self.0.remove(key).map(|setting| setting.value)
     }
@@ -376,13 +379,13 @@ impl Options {
         Engine::named(self.word("store").unwrap_or(AUTO))
     }
 
-    /// Takes out what is given and is the default.
+    /// Removes the options that are set to their default.
     pub fn without_defaults(mut self) -> Self {
         self.0.retain(|_, Setting { option, value }| option.parse(option.default) != Ok(Some(*value)));
         self
     }
 
-    /// The conflict of an option with the others, if it has one.
+    /// The conflict of an option with the others, if there is one.
     pub fn conflict(&self, option: &'static Opt, value: Value) -> Option<Conflict> {
         let (setting, engine) = (Some(Setting { option, value }), self.engine());
         let store = |name| Setting { option: self::option("store"), value: Value::Word(name) };
@@ -398,7 +401,7 @@ impl Options {
         Some(Conflict { setting, because, instead: None })
     }
 
-    /// Every conflict, and what is missing.
+    /// All conflicts, and the option that is missing, if any.
     pub fn conflicts(&self) -> Vec<Conflict> {
         let all = self.0.values().filter_map(|setting| self.conflict(setting.option, setting.value));
         let mut all: Vec<Conflict> = all.collect();

@@ -44,7 +44,7 @@ impl Opened {
 
 /// Opens, locks and measures what `options` describe, and selects an engine:
 ///
-/// - a file that is in memory as a whole is mapped;
+/// - a file that is entirely in memory is mapped;
 /// - any other is accessed past the page cache, by io_uring;
 /// - if its file system does not support that, or only in blocks that do not fit the
 ///   extent, through the page cache, by io_uring;
@@ -100,8 +100,8 @@ fn fallback(options: &OpenOptions, access: Access, refusal: &OpenError) -> Warni
     Warning::new(format!("{}: is served through the page cache{way}: {why}", options.path.display()))
 }
 
-/// How the file of this description would be accessed. The description must have no other
-/// use.
+/// How this open file would be accessed. May change its flags, so its file description
+/// must have no other user.
 pub(super) fn expected(options: &OpenOptions, file: &File) -> Access {
     if options.access != Access::Fitting {
         return options.access;
@@ -125,11 +125,11 @@ fn is_whole(offset: u64, bytes: u64, block: u32) -> bool {
 /// A ring, and the block size in which it accesses the file.
 type RingAndBlock = (Ring, u32);
 
-/// Prepares an asynchronous access; `None` for another one.
+/// Prepares an asynchronous access; returns `None` for any other.
 ///
 /// # Errors
 ///
-/// The inner ones leave other accesses to try, the outer ones do not.
+/// After an inner error another access may be tried. An outer error is final.
 fn prepare(backing: &Backing, access: Access) -> Result<Result<Option<RingAndBlock>, OpenError>, OpenError> {
     let path = &backing.options.path;
     let block = match access {
@@ -186,10 +186,10 @@ fn direct(backing: &Backing) -> Result<u32, OpenError> {
     Err(refused(dio::disable(&backing.file).err().unwrap_or(misfit)))
 }
 
-/// One sync for a group of writes, unless the disk makes a single write stable for the
-/// price of the write because it has no volatile cache, or can write past it. Through the
-/// page cache only a group is possible: there, a write that fails to become stable does not
-/// report which bytes are lost. With direct access the operator may choose.
+/// One sync for a group of writes, unless the disk makes a single write stable at no
+/// extra cost, because it has no volatile cache or can bypass it. Through the page cache
+/// only a group is possible: there, an error while data is made stable does not show
+/// which bytes are lost. With direct access the operator may choose.
 fn stable(backing: &Backing, access: Access) -> Persist {
     match (backing.options.durability, access, backing.options.sync) {
         (Durability::Volatile, ..) => Persist::OnFlush,

@@ -1,5 +1,5 @@
-//! The commands of AoE: a code, the argument of a request, and the content of a reply for
-//! each.
+//! The AoE commands: for each, its code, the argument of a request, and the content of a
+//! reply.
 
 /// Command 2: the MAC mask list.
 pub mod mask;
@@ -84,8 +84,8 @@ pub enum Body<'a> {
         ata: ata::Request,
         /// Offset of the data from the start of the frame.
         payload_offset: usize,
-        /// Number of bytes from there to the end of the frame. It is independent of the
-        /// command and its count.
+        /// Number of bytes from there to the end of the frame, regardless of the command
+        /// and its count.
         payload_len: usize,
     },
     /// A config query.
@@ -125,10 +125,10 @@ impl<'a> Request<'a> {
         Ok(Self { header: *header, body })
     }
 
-    /// Writes the request as an initiator does, except for the data of an ATA command:
-    /// that belongs at `payload_offset`, which must be [`Header::argument_offset`] +
-    /// [`ata::HEADER_LEN`]. Returns the length of the whole frame, data included; `None`
-    /// if `out` is too short.
+    /// Writes the request as an initiator does, except for the data of an ATA command.
+    /// The caller puts that at `payload_offset`, which must be
+    /// [`Header::argument_offset`] + [`ata::HEADER_LEN`]. Returns the length of the whole
+    /// frame, data included; `None` if `out` is too short.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         let at = self.header.emit(out)?;
         let argument = out.get_mut(at..)?;

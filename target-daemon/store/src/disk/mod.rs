@@ -23,11 +23,12 @@
 //! 4. The sync reports success: the bytes survive a crash.
 //! 5. Only then is the completion queued, and the worker may acknowledge the write.
 //!
-//! A failed sync does not report which write failed, and the next one may succeed although the
-//! bytes are lost. So every write that it covered fails, and so does every write that had been
-//! handed over by then, and the store takes no more writes ([`Store::degraded`]). A write that
-//! fails with RWF_DSYNC is reported to its own initiator and affects no other write: every
-//! write acknowledged before had its own flush.
+//! A failed sync does not report which write failed, and the next one may succeed
+//! although the bytes are lost. So every write that it covered fails, and so does every
+//! write that had been handed over by then, and the store accepts no more writes
+//! ([`Store::degraded`]). A write that fails with RWF_DSYNC is reported to its own
+//! initiator and affects no other write: every write acknowledged before had its own
+//! flush.
 //!
 //! The store executes operations in any order. The worker never submits two operations at a
 //! time that touch the same block.
@@ -52,12 +53,12 @@ use super::{
 };
 use crate::plant::{Bug, planted};
 
-/// The most calls in flight for one store. More than a disk takes at a time; further
-/// operations wait here instead of in the kernel.
+/// Maximum number of calls in flight for one store. More than a disk takes at a time;
+/// further operations wait here instead of in the kernel.
 pub const DEPTH: usize = 256;
 
-/// The most operations that wait for a slot. Far more than the number of requests that
-/// initiators are allowed to send.
+/// Maximum number of operations that wait for a slot. Far more than the number of
+/// requests that initiators are allowed to send.
 const BACKLOG: usize = 2048;
 
 /// The id of a group's sync; all other ids are slots.
@@ -66,7 +67,7 @@ const SYNC: u32 = u32::MAX;
 /// How writes become stable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Persist {
-    /// Not until a flush.
+    /// Only at a flush.
     OnFlush,
     /// Each write by itself, before it completes (RWF_DSYNC).
     PerWrite,
@@ -85,11 +86,11 @@ pub struct DiskLayout {
     pub geometry: Geometry,
     /// Refuse writes.
     pub read_only: bool,
-    /// When a write is complete.
+    /// How writes become stable, and thus when they complete.
     pub persist: Persist,
 }
 
-/// A file or block device on an asynchronous engine.
+/// A file or block device, accessed through an asynchronous engine.
 pub struct DiskStore<K: IoEngine> {
     engine: K,
     layout: DiskLayout,
@@ -100,8 +101,8 @@ pub struct DiskStore<K: IoEngine> {
     commit: Commit,
     completed: VecDeque<Completion>,
     failed: Option<IoError>,
-    /// The end of the file as last seen since the last kick, so that a batch of writes queries
-    /// it once.
+    /// The end of the file as seen since the last kick; 0 if it was not queried since. A
+    /// batch of writes queries it only once.
     end_seen: u64,
 }
 
@@ -165,8 +166,8 @@ impl<K: IoEngine> DiskStore<K> {
         }
     }
 
-    /// Checks that the file still reaches this far: a write must not restore a part that was
-    /// cut off.
+    /// Checks that the file still extends this far: a write must not extend a file that
+    /// was truncated.
     fn check_end(&mut self, end: u64) -> OpResult {
         if end > self.end_seen {
             self.end_seen = self.engine.end();
@@ -252,7 +253,8 @@ impl<K: IoEngine> DiskStore<K> {
         self.finish(id, if there { Ok(()) } else { Err(IoError::System) });
     }
 
-    /// All bytes of a write were accepted: it is complete, or waits for a sync.
+    /// Handles a write or discard that was accepted completely: completes it, or makes it
+    /// wait for a sync.
     fn written(&mut self, id: u32) {
         self.end_write(id);
         let waits = match self.layout.persist {

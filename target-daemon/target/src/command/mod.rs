@@ -1,4 +1,4 @@
-//! Executes requests: decides what to do with each one.
+//! Decides what to do with each request.
 //!
 //! ```text
 //! Request ─► for this export? ─► on its lists? ─► ATA │ query │ mask │ reserve ─► Action
@@ -37,9 +37,9 @@ pub enum Action<'a> {
     /// Send this reply.
     Reply(Reply<'a>),
     /// Carry out this operation in the store, then [`finish`]. The sectors of a read or
-    /// write exist. The reply has room for what is read, and the frame contains what is
-    /// written, or the blocks of ranges to discard: these may exceed the export, the store
-    /// checks them.
+    /// write exist. The reply has room for the data to read. The frame contains the data
+    /// to write, or the list of ranges to discard; ranges may exceed the export, the
+    /// store checks them.
     Store {
         /// The request to finish. Its count is at least 1 if it moves data.
         ata: wire::ata::Request,
@@ -76,8 +76,8 @@ pub fn execute<'a>(
     }
 }
 
-/// The reply to a duplicate of a request that set something: the current value. Sets
-/// nothing.
+/// Answers a duplicate of a request that set something: replies with the current value,
+/// sets nothing.
 pub fn in_force<'a>(request: &Request<'_>, state: &'a State, advert: Advert) -> Action<'a> {
     if let Err(reason) = state.admit(request.header.ether.src) {
         return Action::Ignore(reason);

@@ -1,16 +1,17 @@
-//! The answered writes of one export: the record behind two rules.
+//! The answered writes of one export: a record on which two rules are based.
 //!
 //! **A late write is not executed.** A write may wait where the target cannot see it: in
 //! the ring of a lane whose worker is not scheduled, in a NIC, in a switch. Meanwhile its
 //! host resends it over another path, gets the reply, and writes newer data to the same
 //! sectors. When the old write finally arrives, it must not overwrite the newer one. So a
 //! write is dropped, for its host to resend, if an overlapping write that its host sent
-//! later has been answered. Two sources tell which was sent later:
+//! later has been answered. Which was sent later is derived from:
 //!
-//! - *The host's tags*, if they are in order ([`TagOrder`]). All addresses of a host are
-//!   judged together; the tags also show that they belong together.
+//! - *The host's tags*, if they are in order ([`TagOrder`]). A host is judged over all
+//!   its addresses together; which addresses belong to one host is also derived from the
+//!   tags.
 //! - *The arrival time*, between lanes of different workers: a write that arrived before
-//!   an answered write of the same host was sent before it. Among its own lanes, a
+//!   an answered write of the same host was also sent before it. Among its own lanes, a
 //!   worker's passes keep the order (`pass.rs`). The arrival time comes from the XDP
 //!   program's stamp, or from the pass that found the frame ([`Arrival`]).
 //!
@@ -26,13 +27,15 @@
 //!
 //! An IDENTIFY resets what is remembered of a host for duplicates and tags: a host that
 //! has booted sends one before it writes, and may start with the tags of its last boot. A
-//! host has not booted if its tags are in order and continue it, if it has sent something
-//! within the last second, or if the IDENTIFY is itself a duplicate (`identified.rs`).
+//! host has not booted if its tags are in order and continue that order, if it has sent
+//! something within the last second, or if the IDENTIFY is itself a duplicate
+//! (`identified.rs`).
 //!
 //! Memory is bounded: [`SOURCES_MAX`] addresses per export, [`WRITES_MAX`] writes per
 //! address. An address that has written, and was active within the horizon, keeps its
 //! entry. The writes of all addresses without an entry share one more ring, for arrival
-//! times only. Memory is reserved with the export, and touched as addresses write.
+//! times only. Memory is reserved when the export is created, and touched only when
+//! addresses write.
 //!
 //! ```text
 //! heads  [tag's bucket] ──► newest ──► older ──► older than the ring reaches: the end
@@ -96,7 +99,7 @@ pub enum Observed {
     Other,
 }
 
-/// What happened to a record.
+/// How an answered write was recorded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Recorded {
     /// It was stored.
@@ -124,16 +127,16 @@ pub struct AnsweredWrites {
     last_host: usize,
     /// The source found last.
     last_source: usize,
-    /// An address known to have its tags in order or not. If they are, its reads provide
-    /// no more information; if not, only IDENTIFY does.
+    /// An address of which it is known whether its tags are in order: `settled_in_order`.
+    /// If they are, its reads provide no more information; if not, only IDENTIFY does.
     settled: Option<Mac>,
     settled_in_order: bool,
     /// Whether two addresses were ever found to belong to one host.
     joined: bool,
 }
 
-/// When the last answered write arrived: the latest of all, and the latest at any worker
-/// other than the one that received it.
+/// Latest arrival times of answered writes: `ns` is the latest of all, at `worker`;
+/// `others_ns` is the latest at any other worker.
 #[derive(Clone, Copy, Default, Debug)]
 struct LatestArrivals {
     ns: u64,
@@ -176,13 +179,13 @@ impl AnsweredWrites {
         }
     }
 
-    /// Handles an arriving ATA request: every tag gives information, and IDENTIFY more.
-    /// Returns whether the host may have booted.
+    /// Handles an arriving ATA request. Every tag gives information about its host, and
+    /// an IDENTIFY gives more. Returns whether the host may have booted.
     #[inline]
     pub fn observe(&mut self, inbound: &Inbound, kind: Observed, now_ns: u64) -> bool {
-        // This is the case for most requests if one host uses the export, so it must cost
-        // next to nothing. With several addresses, all requests are needed to tell
-        // whether they belong to one host.
+        // Most requests return here if one host uses the export, so this must cost next
+        // to nothing. With several addresses, every request is needed to find out whether
+        // they belong to one host.
         let alone = self.used == 1 || self.joined || !self.settled_in_order;
         let says_more = kind == Observed::Identify || kind == Observed::Other && self.settled_in_order;
         if alone && !says_more && self.settled == Some(inbound.header.ether.src) {
@@ -191,7 +194,7 @@ impl AnsweredWrites {
         self.observe_tag(inbound, kind, now_ns).unwrap_or(kind == Observed::Identify)
     }
 
-    /// `None` if its source has no entry.
+    /// As [`Self::observe`]; `None` if the source has no entry.
     fn observe_tag(&mut self, inbound: &Inbound, kind: Observed, now_ns: u64) -> Option<bool> {
         let at = self.place(inbound.header.ether.src, false, now_ns)?;
         let tag = inbound.header.tag;
@@ -318,7 +321,7 @@ impl AnsweredWrites {
         }
         let Some(source) = self.sources.get_mut(at) else { return Recorded::NoPlace };
         let number = source.records;
-        // The shared ring has no buckets.
+        // The ring for addresses without an entry has no buckets.
         let head = self.heads.get_mut(at * WRITES_MAX + bucket(tag));
         let before = head.map_or(0, |head| std::mem::replace(head, number + 1));
         source.push(Record {
@@ -416,8 +419,8 @@ impl AnsweredWrites {
         self.sources.iter_mut().filter(move |source| source.host == host)
     }
 
-    /// Makes each source of a host a separate host again, with no order relative to
-    /// before.
+    /// Makes each source of a host a separate host again, with no order relative to its
+    /// earlier requests.
     fn dissolve(&mut self, host: usize) {
         for (at, source) in self.sources.iter_mut().enumerate().filter(|(_, source)| source.host == host) {
             if at != host {
@@ -429,8 +432,8 @@ impl AnsweredWrites {
         }
     }
 
-    /// Handles a request of this host that came in order after one of another host: the
-    /// two may be addresses of one host.
+    /// Handles a request that is the newest of its host, after one that was the newest of
+    /// another host: the two may be addresses of one host.
     fn compare_hosts(&mut self, host: usize, tag: u32, now_ns: u64) {
         let last = std::mem::replace(&mut self.last_host, host);
         let Some(other) = self.sources.get(last).map(|other| other.order) else { return };

@@ -1,5 +1,5 @@
-//! The execution of a request by its export: from the parsed request to the store, and
-//! from the store's completion to the reply.
+//! How an export executes a request: from the parsed request to the store, and from the
+//! store's completion to the reply.
 //!
 //! ```text
 //! execute ──► admit ──► try_inline ──────────────────► ended ──► answer ──► conclude ──► reply
@@ -7,7 +7,7 @@
 //!   │           ├─ duplicate in flight: coalesced, answered with it
 //!   │           ├─ duplicate of an answered write: conclude
 //!   │           └─ overtaken, table full: no reply, the host resends
-//!   └─ no store needed: reply, once what it sets is saved
+//!   └─ no store needed: reply, after saving what the request sets
 //! ```
 
 use crossbeam_channel::Sender;
@@ -31,7 +31,7 @@ use crate::store::{Completion, Full, IoError, Kind, Span};
 use crate::wire::query::Advert;
 use crate::wire::{Body, DropReason, Reply, Request, aoe, ata};
 
-/// What an export needs of its worker.
+/// What an export needs from its worker to execute a request.
 pub(super) struct Context<'a> {
     /// Every lane of every worker.
     pub lanes: &'a [SharedLane],
@@ -57,8 +57,9 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The lane of a request. If there is none, which cannot be, the request is counted:
-    /// the caller returns it without a reply, so that its frame is not lost.
+    /// The lane of a request. `None` cannot occur: the request is then counted as
+    /// `unsendable`, and the caller returns it without a reply, so that its frame is not
+    /// lost.
     fn lane_of(&mut self, inbound: &Inbound) -> Option<&'a SharedLane> {
         let lane = self.lanes.get(usize::from(inbound.lane));
         self.stats.counters.unsendable += u64::from(lane.is_none());
@@ -67,8 +68,8 @@ impl<'a> Context<'a> {
 }
 
 impl ExportRuntime {
-    /// Executes a request. If it needs the store, it finishes in [`Self::harvest`].
-    /// `scratch` is for a non-ATA request in several pieces.
+    /// Executes a request. If it needs the store, it finishes in [`Self::harvest`]. A
+    /// non-ATA request that spans several pieces is copied to `scratch`.
     pub(super) fn execute(
         &mut self,
         inbound: Inbound,
@@ -86,7 +87,7 @@ impl ExportRuntime {
         };
         let (operation, persists) = (operation_of(&request.body), command::persists(&request.body));
         let Self { export, answered, leaving: None, .. } = self else {
-            // The directory that led here is no longer current.
+            // The request was dispatched by an outdated directory.
             context.stats.dropped(DropReason::Address);
             return Some(inbound.dropped(operation, DropReason::Address));
         };
@@ -96,7 +97,7 @@ impl ExportRuntime {
                 answered.observe(&inbound, ata.command, now_ns);
                 0
             }
-            // After the request there is room for the reply, with undefined content.
+            // Only the request: the room for the reply after it has undefined content.
             _ if persists => XxHash3_64::oneshot(
                 head.get(inbound.header.argument_offset()..inbound.request_len as usize).unwrap_or(&[]),
             ),
@@ -171,7 +172,8 @@ impl ExportRuntime {
         self.export.store.kick();
         while let Some(completion) = self.export.store.complete() {
             self.complete(completion, done, context);
-            // A synchronous store has completed them by the next `complete`.
+            // Within the loop: a synchronous store completes these at once, and the next
+            // `complete` returns them.
             while let Some(entry) = self.requests.next_ready() {
                 if let Some(refused) = self.submit_waiting(entry, context) {
                     done.push(refused);
@@ -224,15 +226,15 @@ impl ExportRuntime {
                 None
             }
             Err(SlabFull(pending)) => {
-                // No reply: by the time the initiator resends, there is room.
+                // No reply: by the time the initiator resends, there will be room.
                 context.stats.counters.slab_full += 1;
                 Some(pending.unanswered())
             }
         }
     }
 
-    /// Executes a request inline, if no other request overlaps it and its store can. It
-    /// then never enters the request table.
+    /// Executes a request inline, if no conflicting request is in flight and the store
+    /// can do so. Such a request never enters the request table.
     fn try_inline(
         &mut self,
         pending: &mut Pending,
@@ -251,8 +253,8 @@ impl ExportRuntime {
         Some(result)
     }
 
-    /// As [`Self::submit`], for a request that had to wait: what it waited for may have
-    /// been a newer write.
+    /// As [`Self::submit`], for a request that had to wait. Drops a write if a newer one
+    /// has been answered meanwhile: that may be the one it waited for.
     fn submit_waiting(&mut self, entry: u16, context: &mut Context<'_>) -> Option<Finished> {
         let pending = self.requests.get(entry)?;
         let Some(lane) = context.lane_of(&pending.inbound) else {
@@ -348,7 +350,7 @@ impl ExportRuntime {
     /// Makes the reply to a request with this result.
     fn conclude(&self, pending: Pending, result: Result<(), IoError>, lane: &SharedLane) -> Finished {
         if result == Err(IoError::Transient) {
-            // It may succeed next time; an error would be final.
+            // A retry may succeed, but the host would treat an error as final.
             return pending.unanswered();
         }
         let state = &self.export.state;
@@ -359,8 +361,8 @@ impl ExportRuntime {
     }
 }
 
-/// The bytes of a request: its first piece, which suffices for an ATA request, or a copy
-/// in `scratch`.
+/// The bytes of a request to parse: its first piece, if that is all or the request is an
+/// ATA request, else a copy of all pieces in `scratch`.
 fn head_of<'a>(inbound: &'a Inbound, lane: &'a SharedLane, scratch: &'a mut [u8]) -> &'a [u8] {
     if inbound.header.command == aoe::Command::Ata || inbound.frame.pieces() == 1 {
         return lane.umem.piece(&inbound.frame, 0);

@@ -20,18 +20,18 @@ use crate::wire::aoe::Address;
 use crate::wire::ata;
 use crate::wire::ether::Mac;
 
-/// The token of operations outside the slab: size checks that no request asked for, and
-/// operations done inline. No request has it, because the slab has fewer than 65536
-/// entries.
+/// The token of operations that are not in the slab: size checks that no request
+/// triggered, and inline operations. No request has this token: its lower half would be
+/// slab index 65535, and the slab has fewer than 65536 entries.
 pub(super) const INTERNAL_TOKEN: u32 = u32::MAX;
 
-/// An export with all the memory that its worker needs for it.
+/// An export with all the memory that its worker needs to serve it.
 #[derive(Debug)]
 pub struct ExportRuntime {
     pub(super) export: Export,
     pub(super) requests: RequestTable,
     pub(super) answered: Answered,
-    /// A size check that no request asked for is in flight.
+    /// A size check that no request triggered is in flight.
     pub(super) measuring: bool,
     /// The store has completed something inline in this turn.
     pub(super) used: bool,
@@ -47,7 +47,7 @@ pub struct ExportRuntime {
     pub(super) saved_revision: u64,
     /// Replies waiting for a later revision to be saved.
     pub(super) pending_saves: PendingSaves,
-    /// Unique among all exports that this worker has or had.
+    /// Unique among all exports that this worker has ever had.
     pub(super) number: u32,
 }
 
@@ -149,7 +149,7 @@ impl ExportRuntime {
         Self { tally, ..self }
     }
 
-    /// Continues with what was answered at its address before.
+    /// Adopts the record of what was answered at its address before.
     pub fn remembering(self, answered: Answered) -> Self {
         if planted(Bug::ForgetsOnReopen) {
             return self;
@@ -162,7 +162,7 @@ impl ExportRuntime {
         self.export
     }
 
-    /// Takes what it has answered. Call only when nothing is in flight.
+    /// Takes the record of what it has answered. Call only when nothing is in flight.
     pub fn take_answered(&mut self) -> Answered {
         std::mem::replace(&mut self.answered, Answered::new())
     }
@@ -181,8 +181,8 @@ impl ExportRuntime {
         self.requests.len() == 0 && !self.measuring
     }
 
-    /// Starts a size check, unless one is still in flight: a hanging disk gets no second
-    /// one.
+    /// Starts a size check, unless one is still in flight: they must not accumulate on a
+    /// hanging disk.
     pub(super) fn measure(&mut self) {
         let op = Op { token: INTERNAL_TOKEN, kind: Kind::Measure, sector: 0, buffers: IoVec::EMPTY };
         self.measuring = self.measuring || self.export.store.submit(op).is_ok();

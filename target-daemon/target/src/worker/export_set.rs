@@ -1,5 +1,5 @@
-//! The exports that a worker owns, and the execution of their requests: from a received
-//! request to the store, and from the store's completion to the reply.
+//! The exports that a worker owns. Passes received requests to them, and collects what
+//! their stores have completed.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ const LOOK_EVERY_NS: u64 = 100_000_000;
 /// The exports of a worker and their requests in flight.
 #[derive(Debug)]
 pub struct ExportSet {
-    /// By the index that the directory assigns; some are free. Declared before `lanes` to
-    /// be dropped first: the stores may be working on the lanes' memory.
+    /// Indexed as in the directory; `None` is a free index. Declared before `lanes` so
+    /// that the stores are dropped first: they may still access the lanes' memory.
     runtimes: Vec<Option<ExportRuntime>>,
     /// The number of the next export.
     next_number: u32,
@@ -36,7 +36,7 @@ pub struct ExportSet {
     lanes: Arc<[SharedLane]>,
     pub directory: Arc<Directory>,
     buffer_count: u16,
-    /// When the pass began: close enough to the current time, and free.
+    /// When the pass began. Close enough to the current time, and costs no clock read.
     now_ns: u64,
     /// When the stores were last checked for being stuck.
     looked_ns: u64,
@@ -44,7 +44,8 @@ pub struct ExportSet {
     scratch: [u8; command::REQUEST_LEN_MAX],
 }
 
-/// What the exports need of the set. A macro, because it borrows only some of the fields.
+/// The context of the exports. A macro, because it must borrow only some fields of the
+/// set.
 macro_rules! context {
     ($set:expr, $stats:expr) => {
         Context {
@@ -109,7 +110,7 @@ impl ExportSet {
     pub fn execute(&mut self, inbound: Inbound, stats: &mut Stats) -> Option<Finished> {
         let runtime = self.runtimes.get_mut(usize::from(inbound.export)).and_then(Option::as_mut);
         let (Some(runtime), Some(lane)) = (runtime, self.lanes.get(usize::from(inbound.lane))) else {
-            // The directory that led here is no longer current.
+            // The request was dispatched by an outdated directory.
             stats.dropped(DropReason::Address);
             return Some(inbound.dropped(Operation::Other, DropReason::Address));
         };
@@ -124,7 +125,7 @@ impl ExportSet {
         self.look_for_stuck(stats);
     }
 
-    /// Makes the next harvest check the exports, however short ago the last check was.
+    /// Makes the next harvest check the exports, regardless of when the last check was.
     pub fn look_at_once(&mut self) {
         self.looked_ns = 0;
     }
@@ -147,8 +148,8 @@ impl ExportSet {
         }
     }
 
-    /// Whether a store must be polled: it has work in flight but no descriptor to signal
-    /// completion.
+    /// Whether any store must be polled: it has work in flight, but no descriptor that
+    /// signals completion.
     pub fn must_be_asked(&self) -> bool {
         self.runtimes
             .iter()
@@ -171,14 +172,15 @@ impl ExportSet {
         self.runtimes.iter().flatten().map(ExportRuntime::in_flight).sum()
     }
 
-    /// The exports with requests not yet answered, and the number of these.
+    /// The exports with unanswered requests, and the number of these requests.
     pub fn unfinished(&self) -> impl Iterator<Item = (aoe::Address, usize)> + '_ {
         let counts = self.runtimes.iter().flatten().map(|runtime| (runtime.address(), runtime.in_flight()));
         counts.filter(|(_, count)| *count > 0)
     }
 
     /// Clears a reservation or mask list; sends to `to` when the change is on stable
-    /// storage. Returns a request that now gets no reply because too many are waiting.
+    /// storage. Returns a request whose reply is given up because too many wait for a
+    /// save.
     pub fn clear(&mut self, index: u16, what: Clear, to: Sender<()>, stats: &mut Stats) -> Option<Finished> {
         let runtime = self.runtimes.get_mut(usize::from(index))?.as_mut()?;
         runtime.clear(index, what, to, &context!(self, stats))
@@ -197,7 +199,7 @@ impl ExportSet {
         }
     }
 
-    /// Removes an export once nothing is in flight for it.
+    /// Removes an export and sends it to `to`, once nothing is in flight for it.
     pub fn detach(&mut self, index: u16, to: Sender<Box<ExportRuntime>>) {
         if let Some(runtime) = self.runtime_mut(index) {
             runtime.leaving = Some(to);
@@ -222,7 +224,8 @@ impl ExportSet {
         }
     }
 
-    /// Sends away detached exports that have nothing in flight, with what waited for them.
+    /// Sends detached exports that have nothing in flight to their receivers. Requests
+    /// that still wait for a save get no reply.
     pub fn reap_detached(&mut self, done: &mut Vec<Finished>) {
         if !std::mem::take(&mut self.some_leave) {
             return;

@@ -55,7 +55,7 @@ pub struct Slab {
 #[derive(Debug)]
 struct Entry {
     generation: u16,
-    /// When it was submitted, if the store has its memory.
+    /// When it was submitted; `None` if the store does not have its memory.
     submitted_ns: Option<u64>,
     /// It has already been counted as overdue.
     overdue: bool,
@@ -130,14 +130,14 @@ impl Slab {
         Some(pending)
     }
 
-    /// Removes a request whose operation the store has handed back. The operation is what
-    /// gives access to the frame's memory; it is dropped here.
+    /// Removes a request whose operation the store has handed back. The operation gives
+    /// access to the frame's memory, so it is dropped here.
     pub fn refuse(&mut self, op: Op) -> Option<Pending> {
         self.complete(op.token)
     }
 
     /// Looks for operations that the store has had for longer than `limit_ns`. Returns
-    /// the number of those found for the first time, and whether there are any.
+    /// the number found for the first time, and whether there are any at all.
     pub fn find_overdue(&mut self, now_ns: u64, limit_ns: u64) -> (u64, bool) {
         let (mut new, mut any) = (0, false);
         for entry in &mut self.entries {
@@ -155,7 +155,8 @@ impl Slab {
     }
 }
 
-/// The memory pieces of these bytes of a frame; `None` if the frame is too short.
+/// The memory of `left` bytes of a frame, after the first `skip`. `None` if the frame is
+/// too short, or if the bytes are in too many pieces.
 #[allow(unsafe_code)] // The only place in this crate: the slab decides who owns the memory.
 fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, umem: &Umem) -> Option<IoVec> {
     let mut buffers = IoVec::EMPTY;
@@ -169,7 +170,7 @@ fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, umem: &Umem) -> 
         // SAFETY: the frame owns these bytes. It is in the slab, where nothing touches it
         // until `complete`: `begin` makes no second list before that, and the store drops
         // this one before it returns the completion. Or it is lent for a single call
-        // (`ExportSet::try_inline`), and the list does not outlive that call.
+        // (`ExportRuntime::try_inline`), and the list does not outlive that call.
         if !unsafe { buffers.push(part) } {
             return None;
         }

@@ -15,8 +15,8 @@
 //! a message, in a frame that already has room for the reply. A request to a broadcast
 //! address is copied for each export.
 //!
-//! Time is an argument and the rings are a type parameter: over `FakeRings` the whole
-//! worker runs deterministically and without root.
+//! The caller passes in the time, and the rings are a type parameter. With `FakeRings`
+//! the whole worker therefore runs deterministically and without root.
 //!
 //! Where to look:
 //! - `run`, `idle`, `asleep`: the thread, its commands, spinning and sleeping;
@@ -79,7 +79,7 @@ use crate::wire::{DropReason, ReadHint};
 /// The firmware version in query replies.
 pub const FIRMWARE: u16 = 1;
 
-/// What a worker is made of.
+/// The parts from which a worker is built.
 pub struct WorkerConfig<R: Rings> {
     /// Index of the worker.
     pub index: u16,
@@ -87,7 +87,7 @@ pub struct WorkerConfig<R: Rings> {
     pub lanes: Vec<(u16, Lane<R>)>,
     /// Every lane of every worker.
     pub shared: Arc<[SharedLane]>,
-    /// Exports of this worker, by the index that the directory has.
+    /// The worker's exports. The position of each is its index in the directory.
     pub exports: Vec<Export>,
     /// Exports of all workers.
     pub directory: Arc<Directory>,
@@ -117,7 +117,7 @@ pub struct Worker<R: Rings> {
     batch: Vec<Frame>,
     /// Finished in this turn; empty between turns.
     done: Vec<Finished>,
-    /// Requests of our lanes that other workers have.
+    /// Number of requests from this worker's lanes that other workers are executing.
     away: usize,
     pass: Pass,
     stats: Stats,
@@ -129,7 +129,7 @@ struct LaneState<R: Rings> {
     lane: Lane<R>,
     /// Descriptors of this pass that have not been received yet.
     left: usize,
-    /// Pieces that the kernel had not taken at the last kick.
+    /// Number of frame pieces that the kernel had not yet taken at the last kick.
     unsent: u32,
 }
 
@@ -172,10 +172,10 @@ impl<R: Rings> Worker<R> {
         let taken = self.take_over();
         self.exports.harvest(&mut self.done, &mut self.stats);
         let mut finished = self.finish(clock);
-        // After all their requests have been counted.
+        // After `finish`, which counts the requests of these exports.
         self.exports.reap_detached(&mut self.done);
         finished += self.finish(clock);
-        // Before sending, because it determines whether the kernel needs a wakeup.
+        // Before `send`: the refill determines whether the kernel needs a wakeup.
         self.refill();
         self.send();
         taken + finished
@@ -225,8 +225,8 @@ impl<R: Rings> Worker<R> {
                 self.admit(at, frame, now_ns);
             }
             drop(frames);
-            // Before the next lane: a synchronous store has room for a batch or two of
-            // completions.
+            // Before the next lane: a synchronous store only has room for the completions
+            // of one or two batches.
             self.exports.harvest(&mut self.done, &mut self.stats);
         }
         self.batch = batch;
@@ -262,7 +262,8 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    /// Passes a frame on to several exports: a copy for each but the last.
+    /// Passes a frame to several exports: the frame itself to the last one, a copy to
+    /// each of the others.
     fn admit_to_all(&mut self, at: usize, frame: Frame, header: Header, now_ns: u64) {
         let directory = Arc::clone(&self.directory);
         let mut owners = directory.find(&header).peekable();
@@ -302,7 +303,7 @@ impl<R: Rings> Worker<R> {
             }
         }
         if frame.arrived_ns().is_some_and(|ns| ns > now_ns) {
-            // A stamp from the future is not one of the XDP program.
+            // A stamp in the future is not from the XDP program.
             frame.set_arrived(None);
         }
         let inbound = Inbound {
@@ -330,8 +331,8 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    /// Executes requests that other workers received for our exports, and takes back
-    /// those of ours that they have finished.
+    /// Executes requests that other workers received for this worker's exports, and sends
+    /// the replies to requests of its own lanes that other workers have finished.
     fn take_over(&mut self) -> usize {
         if self.channels.is_empty() {
             self.pass.inbound = 0;
@@ -373,7 +374,7 @@ impl<R: Rings> Worker<R> {
             if worker == self.index {
                 self.reply(done);
             } else {
-                // Fails only if that worker has exited, and its memory is gone with it.
+                // Fails only if that worker has exited. Its memory is gone then, too.
                 let _ = self.channels.give_back(worker, done);
             }
         }
@@ -427,7 +428,7 @@ impl<R: Rings> Worker<R> {
     }
 }
 
-/// Maximum number of requests finished in one turn: each has at least one chunk of some
+/// Maximum number of requests finished in one turn: each occupies at least one chunk of a
 /// UMEM.
 fn done_max<R: Rings>(parts: &WorkerConfig<R>) -> usize {
     let mut memories: Vec<_> =

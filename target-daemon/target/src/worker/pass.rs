@@ -5,10 +5,10 @@ use super::{Clock, Worker};
 use crate::plant::{Bug, planted};
 use crate::ring::Rings;
 
-/// Counting what waits normally takes less than this, which is less than a host takes to
-/// resend a write. If it took longer, the worker was interrupted. Then the count may
-/// include a resend on one lane, but not the write itself, which arrived meanwhile on a
-/// lane counted earlier.
+/// Counting the waiting requests normally takes less than this, and a host takes longer
+/// than this to resend a write. If the count took longer, the worker was interrupted.
+/// Then the count may include a resend on one lane, but not the write itself, which
+/// arrived meanwhile on a lane counted earlier.
 const COUNT_NS: u64 = 50_000;
 
 /// Maximum number of attempts at counting.
@@ -29,8 +29,9 @@ impl Pass {
     /// `is_own`: its export belongs to this worker.
     ///
     /// It arrived after the previous pass began, because that pass took everything
-    /// waiting then. For this worker's own exports, the start of this pass serves as
-    /// well: its passes already keep the order of what it receives itself.
+    /// waiting then. For this worker's own exports, the start of this pass can be used
+    /// instead: passes already keep the order of the requests that a worker receives
+    /// itself.
     pub fn since_ns(&self, is_own: bool) -> u64 {
         if is_own || planted(Bug::ArrivedWithRound) { self.began_ns } else { self.previous_ns }
     }

@@ -16,16 +16,16 @@ use crate::store::{Op, Overlap, Span};
 pub struct RequestTable {
     slab: Slab,
     overlap: Overlap,
-    /// By the index of their leader in the slab.
+    /// Coalesced writes, by their leader's index in the slab.
     coalesced: Vec<Coalesced>,
     /// Requests that had to wait and may run now, in order of arrival.
     ready: VecDeque<u16>,
     stuck: bool,
 }
 
-/// A store that has not finished an operation for this long is stuck. Longer than a
-/// working disk takes for anything, its own error recovery included, but shorter than an
-/// operator takes to ask.
+/// A store is stuck if it has not finished an operation for this long. That is longer
+/// than a working disk needs for anything, including its own error recovery, but short
+/// enough to be reported before the operator asks.
 const STUCK_NS: u64 = 10_000_000_000;
 
 /// A request that was admitted.
@@ -50,7 +50,8 @@ impl RequestTable {
         }
     }
 
-    /// Admits a request that needs exclusive access to these sectors.
+    /// Admits a request that accesses these sectors; `None` for one that conflicts with
+    /// no other.
     ///
     /// # Errors
     ///
@@ -61,7 +62,7 @@ impl RequestTable {
         match self.overlap.enter(index, span) {
             Ok(true) => Ok(Admitted::Runs(index)),
             Ok(false) => Ok(Admitted::Waits),
-            // Cannot happen: it has as much room as the slab.
+            // Cannot happen: `overlap` has as much room as the slab.
             Err(_) => self.slab.withdraw(index).map_or(Ok(Admitted::Waits), |pending| Err(SlabFull(pending))),
         }
     }
@@ -78,15 +79,16 @@ impl RequestTable {
         self.overlap.with_span(span).find(equal).filter(|_| !planted(Bug::NoFolding))
     }
 
-    /// Adds a write that is not executed, but answered like the identical write in
-    /// flight, its leader. Returns the oldest coalesced write if there are too many.
+    /// Adds a write that is not executed. It gets the same answer as its leader, the
+    /// identical write in flight. Returns the oldest coalesced write if there are too
+    /// many.
     ///
     /// This is correct regardless of what arrived between the two. The leader has not
     /// been acknowledged yet, and nothing that overlaps it runs before it completes. So
     /// the outcome is as if leader and duplicate were executed one directly after the
     /// other when the leader completes: by then the duplicate has arrived, and has not
     /// been answered. An overlapping request that arrived between them is executed after
-    /// both. That is allowed: it has not been answered either, so its host cannot know of
+    /// both. That is allowed: it has not been answered either, so its host cannot rely on
     /// any order.
     pub fn coalesce(&mut self, leader: u16, pending: Pending) -> Option<Pending> {
         match self.coalesced.get_mut(usize::from(leader)) {
@@ -118,8 +120,8 @@ impl RequestTable {
         Some(pending)
     }
 
-    /// Removes a request that the store did not accept: it handed the operation back, or
-    /// there was none.
+    /// Removes a request that the store did not accept. `op` is the operation that the
+    /// store handed back; `None` if there was none.
     pub fn give_up(&mut self, index: u16, op: Option<Op>) -> Option<Pending> {
         let pending = match op {
             Some(op) => self.slab.refuse(op),
@@ -135,9 +137,10 @@ impl RequestTable {
     }
 
     /// Checks whether the store is stuck. Returns the number of operations that are newly
-    /// overdue, and the new state of the export if it changed.
+    /// overdue, and whether the store is stuck, if that has changed.
     ///
-    /// They are not answered: the store may still execute them, or may have done so.
+    /// Overdue operations are not answered: the store may still execute them, or may have
+    /// done so.
     pub fn look(&mut self, now_ns: u64) -> (u64, Option<bool>) {
         if self.len() == 0 && !self.stuck {
             return (0, None);

@@ -27,8 +27,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// up accepts them at once.
 const UNSENT_LIMIT: Duration = Duration::from_millis(500);
 
-/// One sleep in this many is preceded by a count of all chunks, which takes a microsecond
-/// per thousand.
+/// All chunks are counted before one in this many sleeps. That takes a microsecond per
+/// thousand chunks.
 const AUDIT_EVERY: u64 = 64;
 
 /// Duration of a sleep while the link does not accept what we send.
@@ -43,7 +43,7 @@ pub enum WorkerCommand {
     Announce {
         /// Index of the interface.
         interface: usize,
-        /// Which exports, and to whom: broadcast, or a host on the export's list.
+        /// Each export with a destination: broadcast, or a host on the export's list.
         audience: Vec<(Address, Mac)>,
     },
     /// Check the sizes of all stores.
@@ -81,7 +81,7 @@ pub struct Snapshot {
     pub stats: Stats,
     /// Time since its thread started; includes `stats.idle`.
     pub elapsed: Duration,
-    /// Its exports, in the last snapshot.
+    /// Its exports; empty except in the last snapshot.
     pub exports: Vec<ExportSnapshot>,
     /// Its lanes.
     pub lanes: Vec<LaneSnapshot>,
@@ -100,7 +100,7 @@ pub struct LaneSnapshot {
     pub interface: usize,
     /// Chunks in its UMEM.
     pub chunks: u32,
-    /// Free chunks; those with the kernel do not count.
+    /// Free chunks, excluding those that the kernel has.
     pub free: u32,
     /// Its counters.
     pub counters: Vec<Count>,
@@ -117,8 +117,8 @@ pub fn run<R: Rings>(
     let clock = Monotonic;
     let started = Instant::now();
     let mut last_work = started;
-    // The part of the time since the last work that `stats.idle` already includes. The
-    // clock is read for it only if there was nothing to do.
+    // The part of the time since the last work that `stats.idle` already includes. Only
+    // turns without work read the clock for this.
     let mut counted = Duration::ZERO;
     let mut draining_since: Option<Instant> = None;
     loop {
@@ -235,7 +235,7 @@ impl<R: Rings> Worker<R> {
         !self.is_busy() || elapsed > limit
     }
 
-    /// The waiter of this worker: its waker, its lanes and its stores wake it.
+    /// A waiter that the worker's waker, lanes and stores wake up.
     ///
     /// # Errors
     ///

@@ -14,13 +14,13 @@
 //!
 //! Such tags show which of two requests was sent later, even if the network, a switch or
 //! the ring of a NIC delivered them in the other order, which the target cannot detect
-//! otherwise. Other initiators number their requests differently. So a host is judged by
-//! its tags only after they have behaved like this for a while, and no longer once they
-//! do not. Tags are not trusted either if two hosts share an address: everything written
-//! by the one whose clock is behind would be late.
+//! otherwise. Other initiators number their requests differently. So a host's tags are
+//! trusted only after they have followed this pattern for a while, and only until they
+//! deviate from it. Tags are not trusted either if two hosts share an address: all writes
+//! of the host whose clock is behind would count as late.
 
-/// A host that was silent for this long may have rebooted, and restarts both counter and
-/// clock. Networks do not hold a frame for longer, either.
+/// A host that was silent for this long may have rebooted, which restarts its counter and
+/// its clock. No network holds a frame for longer, either.
 pub const HORIZON_NS: u64 = 4_000_000_000;
 
 /// No host boots within this time after its last request.
@@ -38,12 +38,13 @@ const UNORDERED: u8 = 64;
 const OLDER_MAX: i16 = 4_096;
 const NEWER_MAX: i16 = 8_192;
 
-/// Maximum increase of the counter from one request to the next: 1, plus what got lost or
-/// took another path. WinAoE counts in its CPU's byte order, so here it increases by 256.
+/// Maximum increase of the counter from one request to the next: 1, plus the requests
+/// that got lost or took another path. WinAoE writes its counter in its CPU's byte order,
+/// so it appears to increase by 256.
 const COUNTS_BY: i16 = 64;
 
-/// Within this many ticks the counter wraps less than half, so clock and counter agree on
-/// the order of two requests.
+/// Within this many ticks the counter advances by less than half its range, so clock and
+/// counter agree on the order of two requests.
 const AGREE_WITHIN: i16 = 4;
 
 /// Set in the tags of tools in user space, which are in no order with the driver's.
@@ -76,8 +77,7 @@ struct Behind {
 /// clocks. The case that matters is clocks that differ noticeably, but no more than those
 /// of one host might. Then the requests of one are always behind those of the other, by a
 /// constant time. Network delays do not behave like this, or not for this long. Pauses of
-/// the target do leave requests behind that are late by about the same time, but fewer in
-/// a row.
+/// the target also make requests late by about the same time, but fewer in a row.
 const BEHIND_TICKS: i16 = 64;
 const BEHIND_TIMES: u8 = 16;
 const BEHIND_NS: u64 = 1_000_000_000;
@@ -114,7 +114,7 @@ impl TagOrder {
     /// Handles an arriving request with this tag.
     pub fn observe(&mut self, tag: u32, now_ns: u64) -> Fit {
         if now_ns.saturating_sub(self.newest_ns) > HORIZON_NS {
-            // It may have rebooted. The kind of host does not change.
+            // It may have rebooted. `confidence` stays: the kind of host does not change.
             (self.newest, self.newest_ns) = (tag, now_ns);
             self.seen = Seen::default();
             return Fit::First;
@@ -152,8 +152,8 @@ impl TagOrder {
         *self = Self { newest: tag, newest_ns: now_ns, is_shared: self.is_shared, ..Self::default() };
     }
 
-    /// Whether these are two addresses of one host. Such a host counts over all its
-    /// interfaces: together they have used each counter once. `None` if too little is
+    /// Whether these are two addresses of one host. One host has one counter for all its
+    /// interfaces: together they have used each value once. `None` if too little is
     /// known.
     pub fn is_of_one_host(&self, other: &Self) -> Option<bool> {
         let skew = steps(self.newest, other.newest);
@@ -208,14 +208,14 @@ impl TagOrder {
 const SKEW_MAX: u16 = 192;
 const SKEW_TICKS_MAX: u16 = 1_024;
 
-/// Of the last 32 counters, the number that each of two addresses must have used, and the
-/// number that both together must have used. A single host uses all of them; two hosts
-/// use some of them twice.
+/// Of the last 32 counter values, the number that each of two addresses must have used,
+/// and the number that both together must have used. A single host uses all of them; two
+/// hosts use some of them twice.
 const EACH_MIN: u32 = 4;
 const TOGETHER_MIN: u32 = 29;
 
-/// The counters that a host has used among the last 256: one bit each, indexed modulo
-/// 256.
+/// The counter values that a host has used among the last 256: one bit each, indexed
+/// modulo 256.
 #[derive(Clone, Copy, Default, Debug)]
 struct Seen {
     low: u128,
@@ -278,7 +278,7 @@ fn counter(tag: u32) -> u8 {
     (tag >> 16) as u8
 }
 
-/// How a request fits the newest one, if both are from a Linux host; else `None`.
+/// How a request fits the newest one. `None` if one Linux host cannot have sent both.
 fn fit(newest: u32, tag: u32) -> Option<Fit> {
     if tag == newest {
         return Some(Fit::Older);
@@ -295,7 +295,7 @@ fn ticks(a: u32, b: u32) -> i16 {
     (b as u16).wrapping_sub(a as u16) as i16
 }
 
-/// The counter of `b` relative to `a`: 15 bits, in the upper ones of 16.
+/// The counter of `b` relative to `a`: a difference of 15 bits, sign-extended.
 fn steps(a: u32, b: u32) -> i16 {
     let (a, b) = ((a >> 16) as u16, (b >> 16) as u16);
     (b.wrapping_sub(a) << 1) as i16 >> 1
@@ -358,13 +358,13 @@ mod tests {
             let mut order = TagOrder::default();
             for n in 0..100_000 {
                 order.observe(tag(n), NOW_NS + u64::from(n) * 100_000);
-                // A counter above a clock that stands still is an order, too.
+                // A counter with a clock that stands still is in order, too.
                 assert!(!order.is_believed() || kind == 3, "kind {kind}, request {n}");
             }
         }
     }
 
-    /// Within an eighth of the time and a quarter of the least.
+    /// The lag may differ by an eighth of itself plus a quarter of `BEHIND_TICKS`.
     #[test]
     fn requests_are_behind_by_the_same_time_or_not() {
         for (lag, same) in [(683, false), (684, true), (916, true), (917, false)] {
@@ -375,7 +375,7 @@ mod tests {
         }
     }
 
-    /// A network that keeps every second request for a moment.
+    /// A network that delays every second request for a moment.
     #[test]
     fn what_is_little_behind_is_of_the_same_host() {
         for (lag, same) in [(10, true), (63, true), (64, false)] {
@@ -473,7 +473,7 @@ mod tests {
         }
     }
 
-    /// Whatever order its tags seem to be in later.
+    /// Even if its tags later look ordered.
     #[test]
     fn a_shared_address_stays_one() {
         let mut order = TagOrder { is_shared: true, ..linux(5_000, 300) };
@@ -523,7 +523,8 @@ mod tests {
         let (a, b) = pair(|n| odd(n) && n < 700, |n| !odd(n));
         assert_eq!(a.is_of_one_host(&b), Some(true), "a batch of the other is not looked at yet");
         assert_eq!(b.is_of_one_host(&a), Some(true));
-        // What the first one used a whole turn of the memory ago is not to be taken for it.
+        // Values that the first one used 256 counts ago must not be taken for recent
+        // ones.
         let (a, b) = pair(|n| odd(n) && n < 700 && !(500..560).contains(&n), |n| !odd(n));
         assert_eq!((a.is_of_one_host(&b), b.is_of_one_host(&a)), (Some(true), Some(true)));
         let (a, b) = pair(|n| odd(n) && n % 10 != 3, |n| !odd(n));
