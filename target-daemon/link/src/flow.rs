@@ -147,7 +147,14 @@ pub struct FlowTable(pub String);
 
 impl FlowTable {
     fn call(&self, command: RuleCommand, spec: FlowSpec) -> io::Result<Box<RxRules>> {
-        sys::rules(&self.0, command, spec)
+        sys::rules(&self.0, command, spec, 0)
+    }
+
+    /// Flags of the table, and the locations of its rules. mlx5 fails if it is asked for more
+    /// rules than it has.
+    fn list(&self) -> io::Result<(u64, Box<RxRules>)> {
+        let table = self.call(RuleCommand::Count, FlowSpec::at(0))?;
+        Ok((table.data, sys::rules(&self.0, RuleCommand::List, FlowSpec::at(0), table.count)?))
     }
 }
 
@@ -162,13 +169,12 @@ impl FlowRules for FlowTable {
 
     fn locations(&self) -> io::Result<Option<u32>> {
         const CHOOSES: u64 = 1 << 31; // RX_CLS_LOC_SPECIAL
-        let flags = self.call(RuleCommand::Count, FlowSpec::at(0))?.data;
-        let count = self.call(RuleCommand::List, FlowSpec::at(0))?.data;
-        Ok((flags & CHOOSES == 0).then(|| u32::try_from(count).unwrap_or(u32::MAX)))
+        let (flags, list) = self.list()?;
+        Ok((flags & CHOOSES == 0).then(|| u32::try_from(list.data).unwrap_or(u32::MAX)))
     }
 
     fn rules(&self) -> io::Result<Vec<FlowRule>> {
-        let all = self.call(RuleCommand::List, FlowSpec::at(0))?;
+        let (_, all) = self.list()?;
         let read = |location: &u32| {
             let spec = self.call(RuleCommand::Get, FlowSpec::at(*location))?.spec;
             let queue = u32::try_from(spec.cookie).ok();

@@ -119,7 +119,8 @@ struct Structure {
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub enum RuleCommand {
-    /// `ETHTOOL_GRXCLSRLCNT`: whether the driver chooses the location of a new rule.
+    /// `ETHTOOL_GRXCLSRLCNT`: the number of rules, and whether the driver chooses the location
+    /// of a new one.
     Count = 0x2e,
     /// `ETHTOOL_GRXCLSRULE`: the rule at its location.
     Get = 0x2f,
@@ -172,9 +173,15 @@ pub struct RxRules {
     pub locations: [u32; LOCATIONS_MAX],
 }
 
-/// Executes a command for flow rules. Returns what the kernel makes of it.
-pub fn rules(interface: &str, command: RuleCommand, spec: FlowSpec) -> io::Result<Box<RxRules>> {
-    let (command, count) = (command as u32, LOCATIONS_MAX as u32);
+/// Executes a command for flow rules. `count` is the number of locations to list. Returns
+/// what the kernel makes of it.
+pub fn rules(
+    interface: &str,
+    command: RuleCommand,
+    spec: FlowSpec,
+    count: u32,
+) -> io::Result<Box<RxRules>> {
+    let (command, count) = (command as u32, count.min(LOCATIONS_MAX as u32));
     let rules = RxRules { command, flow_type: 0, data: 0, spec, count, locations: [0; LOCATIONS_MAX] };
     let mut rules = Box::new(rules);
     ethtool(interface, &mut *rules)?;
