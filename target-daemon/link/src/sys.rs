@@ -175,12 +175,7 @@ pub struct RxRules {
 
 /// Executes a command for flow rules. `count` is the number of locations to list. Returns
 /// what the kernel makes of it.
-pub fn rules(
-    interface: &str,
-    command: RuleCommand,
-    spec: FlowSpec,
-    count: u32,
-) -> io::Result<Box<RxRules>> {
+pub fn rules(interface: &str, command: RuleCommand, spec: FlowSpec, count: u32) -> io::Result<Box<RxRules>> {
     let (command, count) = (command as u32, count.min(LOCATIONS_MAX as u32));
     let rules = RxRules { command, flow_type: 0, data: 0, spec, count, locations: [0; LOCATIONS_MAX] };
     let mut rules = Box::new(rules);
