@@ -101,6 +101,21 @@ fn a_request_for_an_export_that_is_gone_gets_no_answer() {
     }
 }
 
+/// The record that binds an address to its data is written from these marks.
+#[test]
+fn a_draining_worker_marks_what_was_used_a_moment_ago() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    target.clock.0.set(1_000_000_000);
+    target.settle();
+    target.clock.0.set(1_001_000_000);
+    let ask = write(DISK, 1, 8, &pattern(1, 8, 1));
+    assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
+    assert_eq!(target.directory.used().count(), 0, "it looked a moment ago");
+    target.workers[0].drain(&target.clock);
+    assert_eq!(target.directory.used().count(), 1);
+}
+
 /// An export is reopened: what was answered before is still known.
 #[test]
 fn a_copy_is_known_after_its_export_was_reopened() {

@@ -111,6 +111,7 @@ fn serve(has_fd: bool) -> (u64, Duration) {
     waker.notify();
     let snapshot = thread.join().unwrap();
     assert!(snapshot.drained);
+    assert_eq!(snapshot.exports.len(), 2, "the last snapshot has the exports");
     assert_eq!(snapshot.stats.counters.imbalances, 0);
     (idle, shortest)
 }
