@@ -57,7 +57,7 @@ fn what_vblade_would_not_take_is_refused() {
     for (arguments, code, parts) in [
         ("", 2, &["<shelf> <slot> <netif> <filename>"][..]),
         ("-x 0 1 xbp0 /d", 2, &["unexpected argument '-x' found"]),
-        ("-r xbp0 6 1 a.img", 2, &["invalid value 'xbp0' for '<shelf>': invalid digit"]),
+        ("-r xbp0 6 1 a.img", 2, &["invalid value 'xbp0' for '<shelf>': the order is shelf"]),
         ("4095 0 xbp0 /d", 2, &["Linux initiators ignore it"]),
         ("6 1 xbpnone /d", 3, &["`xbpnone` does not exist"]),
         ("6 1 xbp0 /none/d", 3, &["/none/d: no such file"]),

@@ -66,7 +66,7 @@ pub struct Vblade {
 
 /// A shelf or slot.
 fn number<T: FromStr>(text: &str) -> Result<T, &'static str> {
-    text.parse().map_err(|_| "give a number: the order is shelf slot netif filename")
+    text.parse().map_err(|_| "the order is shelf (0 to 65534), slot (0 to 254), netif, filename")
 }
 
 impl Vblade {
@@ -175,7 +175,7 @@ mod tests {
             ("", "<shelf> <slot> <netif> <filename>"),
             ("0 1 eth0", "  <filename>"),
             ("0 1 eth0 /d /e", "unexpected argument '/e'"),
-            ("-r eth0 0 1 /d", "'eth0' for '<shelf>': invalid digit"),
+            ("-r eth0 0 1 /d", "'eth0' for '<shelf>': the order is shelf"),
             ("-x 0 1 eth0 /d", "unexpected argument '-x'"),
             ("--long 0 1 eth0 /d", "unexpected argument '--long'"),
             ("0 1 eth0 /d -b", "a value is required for '-b <bufcnt>'"),
