@@ -231,7 +231,9 @@ impl World {
         let set =
             |argument: &mut Vec<u8>, at: usize, value: u8| argument.get_mut(at).map(|byte| *byte = value);
         match command {
-            ATA if !any => _ = set(&mut argument, 3, 0x24),
+            // After an IDENTIFY, a host without ordered tags may have booted: copies of its
+            // writes are new ones.
+            ATA if !any || argument.get(3) == Some(&0xEC) => _ = set(&mut argument, 3, 0x24),
             MASK => _ = set(&mut argument, 1, 0),
             RESERVE => _ = set(&mut argument, 0, 0),
             _ => {}
