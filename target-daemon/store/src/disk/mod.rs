@@ -30,8 +30,9 @@
 //! initiator and affects no other write: every write acknowledged before had its own
 //! flush.
 //!
-//! The store executes operations in any order. The worker never submits two operations at a
-//! time that touch the same block.
+//! The store executes operations in any order. While an operation that writes a block is in
+//! flight, the worker submits no other operation on that block, and it submits no write to a
+//! block that is being read.
 
 mod bounce;
 mod commit;
