@@ -20,8 +20,8 @@
 //!
 //! **A duplicate is not executed again.** The network may deliver a frame twice. An exact
 //! duplicate (same source, tag, sectors and data) of a write answered within the horizon
-//! gets the same answer. This is only valid for hosts that do not reuse a tag for another
-//! write within that time. Reuse is detected: a write is compared with the record of its
+//! ([`HORIZON_NS`]) gets the same answer. This is only valid for hosts that do not reuse a
+//! tag for another write within that time. Reuse is detected: a write is compared with the record of its
 //! tag when it arrives, and again when it is answered, because two writes with one tag
 //! may be in flight together.
 //!
@@ -33,9 +33,9 @@
 //!
 //! Memory is bounded: [`SOURCES_MAX`] addresses per export, [`WRITES_MAX`] writes per
 //! address. An address that has written, and was active within the horizon, keeps its
-//! entry. The writes of all addresses without an entry share one more ring, for arrival
-//! times only. Memory is reserved when the export is created, and touched only when
-//! addresses write.
+//! entry. Each entry has a ring of records. Addresses without an entry share one
+//! additional ring, which is used only to compare arrival times. Memory is reserved when
+//! the export is created, and touched only when addresses write.
 //!
 //! ```text
 //! heads  [tag's bucket] ──► newest ──► older ──► older than the ring reaches: the end

@@ -16,7 +16,7 @@
 //! the ring of a NIC delivered them in the other order, which the target cannot detect
 //! otherwise. Other initiators number their requests differently. So a host's tags are
 //! trusted only after they have followed this pattern for a while, and only until they
-//! deviate from it. Tags are not trusted either if two hosts share an address: all writes
+//! deviate from it. Nor are tags trusted if two hosts share an address: otherwise all writes
 //! of the host whose clock is behind would count as late.
 
 /// A host that was silent for this long may have rebooted, which restarts its counter and
