@@ -231,25 +231,21 @@ impl ExportSet {
             return;
         }
         for entry in &mut self.runtimes {
-            match entry {
-                Some(ExportRuntime { leaving: Some(to), .. }) => {
-                    let to = to.clone();
-                    if let Some(mut runtime) = entry.take_if(|runtime| runtime.is_quiet()) {
-                        while let Some(waits) = runtime.pending_saves.any() {
-                            if let Some(unanswered) = waits.dropped() {
-                                // There was no reply, so there is no service time.
-                                runtime.count(&unanswered, 0);
-                                done.push(unanswered);
-                            }
-                        }
-                        // If the receiver is gone, the store is closed here.
-                        let _ = to.try_send(Box::new(runtime));
-                    } else {
-                        self.some_leave = true;
-                    }
+            let Some(ExportRuntime { leaving: Some(to), .. }) = entry else { continue };
+            let to = to.clone();
+            let Some(mut runtime) = entry.take_if(|runtime| runtime.is_quiet()) else {
+                self.some_leave = true;
+                continue;
+            };
+            while let Some(waits) = runtime.pending_saves.any() {
+                if let Some(unanswered) = waits.dropped() {
+                    // There was no reply, so there is no service time.
+                    runtime.count(&unanswered, 0);
+                    done.push(unanswered);
                 }
-                _ => continue,
             }
+            // If the receiver is gone, the store is closed here.
+            let _ = to.try_send(Box::new(runtime));
         }
     }
 }
