@@ -14,9 +14,9 @@
 //! 1. The bytes are handed to the system. A crash leaves any part of them; nothing has been
 //!    acknowledged.
 //! 2. The result reports that all of them were written ([`Slot::advance`]; a short write is
-//!    continued, never acknowledged). They may still be in the cache of the disk, and the
-//!    metadata needed to find them (an extent that was reserved and not written before) in
-//!    memory: a crash leaves any part.
+//!    continued, never acknowledged). They may still be in the cache of the disk. The
+//!    metadata needed to find them may still be in memory, for instance that a reserved
+//!    extent now has data. A crash leaves any part.
 //! 3. Only now a sync begins ([`Commit::begin`]): `fdatasync`, which makes the file system
 //!    write what it needs and the disk flush its cache. Alternatively the write itself did
 //!    this (RWF_DSYNC), and steps 2 and 3 are one.
@@ -24,8 +24,8 @@
 //! 5. Only then is the completion queued, and the worker may acknowledge the write.
 //!
 //! A failed sync does not report which write failed, and the next one may succeed
-//! although the bytes are lost. So every write that it covered fails, and so does every
-//! write that had been handed over by then, and the store accepts no more writes
+//! although the bytes are lost. So every write that it covered fails, as does every
+//! write given to the system before the sync failed, and the store accepts no more writes
 //! ([`Store::degraded`]). A write that fails with RWF_DSYNC is reported to its own
 //! initiator and affects no other write: every write acknowledged before had its own
 //! flush.

@@ -3,27 +3,27 @@
 //! **A late write is not executed.** A write may wait where the target cannot see it: in
 //! the ring of a lane whose worker is not scheduled, in a NIC, in a switch. Meanwhile its
 //! host resends it over another path, gets the reply, and writes newer data to the same
-//! sectors. When the old write finally arrives, it must not overwrite the newer one. So a
-//! write is dropped, for its host to resend, if an overlapping write that its host sent
-//! later has been answered. Which was sent later is derived from:
+//! sectors. When the old write finally arrives, it must not overwrite the newer one. So
+//! xblade drops a write if it has answered a newer, overlapping one from the same host. If
+//! the host still waits for the dropped write, it resends it. Which of two writes is newer
+//! is derived from:
 //!
-//! - *The host's tags*, if they are in order ([`TagOrder`]). A host is judged over all
-//!   its addresses together; which addresses belong to one host is also derived from the
-//!   tags.
-//! - *The arrival time*, between lanes of different workers: a write that arrived before
-//!   an answered write of the same host was also sent before it. Among its own lanes, a
-//!   worker's passes keep the order (`pass.rs`). The arrival time comes from the XDP
-//!   program's stamp, or from the pass that found the frame ([`Arrival`]).
+//! - *The host's tags*, if they are in order ([`TagOrder`]). All addresses of a host are
+//!   compared together; which addresses belong to one host is also derived from the tags.
+//! - *The arrival time*, for lanes of different workers: of two writes from one host, the
+//!   one that arrived first is taken as the older one. For lanes of the same worker, its
+//!   passes keep the order (`pass.rs`). The XDP program stamps the arrival time; without a
+//!   stamp, the pass that found the frame gives a bound ([`Arrival`]).
 //!
 //! If the records do not reach back far enough to decide, the write is dropped as well: a
-//! resend costs time, but an old write costs data.
+//! resend costs time, but an old write destroys data.
 //!
 //! **A duplicate is not executed again.** The network may deliver a frame twice. An exact
 //! duplicate (same source, tag, sectors and data) of a write answered within the horizon
 //! ([`HORIZON_NS`]) gets the same answer. This is only valid for hosts that do not reuse a
-//! tag for another write within that time. Reuse is detected: a write is compared with the record of its
-//! tag when it arrives, and again when it is answered, because two writes with one tag
-//! may be in flight together.
+//! tag for another write within that time. To detect reuse, a write is compared with the
+//! record of its tag when it arrives, and again when it is answered, because two writes
+//! with one tag may be in flight together.
 //!
 //! An IDENTIFY resets what is remembered of a host for duplicates and tags: a host that
 //! has booted sends one before it writes, and may start with the tags of its last boot. A

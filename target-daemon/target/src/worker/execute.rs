@@ -3,11 +3,11 @@
 //!
 //! ```text
 //! execute ──► admit ──► try_inline ──────────────────► ended ──► answer ──► conclude ──► reply
-//!   │           │          └─ no ──► submit ─► store ─► harvest ──┘ (records a write)
-//!   │           ├─ duplicate in flight: coalesced, answered with it
-//!   │           ├─ duplicate of an answered write: conclude
-//!   │           └─ overtaken, table full: no reply, the host resends
-//!   └─ no store needed: reply, after saving what the request sets
+//!   │           │          └─ no ──► submit ─► store ─► harvest ──┘    (`answer` records writes)
+//!   │           ├─ copy of a request in flight: waits, and gets the same reply
+//!   │           ├─ copy of an answered write: conclude
+//!   │           └─ late write, or table full: no reply, the host resends
+//!   └─ no store needed: reply; a change is saved first
 //! ```
 
 use crossbeam_channel::Sender;

@@ -3,7 +3,8 @@
 //! AoE has no sequence numbers, but the tags of the Linux initiator contain one: the
 //! upper half is a 15-bit counter that increases by one with every request and resend for
 //! a device, over all interfaces of the host; the lower half is 16 bits of its clock, in
-//! ticks of 1 to 10 ms.
+//! ticks of 1 to 10 ms. The counter shows the order of requests sent close together. For
+//! others it may have wrapped, and the clock decides.
 //!
 //! ```text
 //!  31   30 ............ 16   15 ............. 0
