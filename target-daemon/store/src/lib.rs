@@ -10,14 +10,14 @@
 //! ```text
 //! open ──► lock, device, discard
 //!   │                        what may be opened at all, and who else may use it
-//!   ├────► disk ──► io_uring                     files on a disk, devices: past the page cache
-//!   │                                            (dio), otherwise through it
+//!   ├────► disk ──► io_uring                     files on a disk, devices: with O_DIRECT (dio),
+//!   │                                            else through the page cache
 //!   └────► MmapStore ──► mapping ──► sigbus      files in memory: reads, volatile writes
-//!              └───────► descriptor              their durable writes; everything, without io_uring
+//!              └───────► descriptor              their durable writes; without io_uring, all I/O
 //! select                     which of them a file or device gets
 //! sharing                    which exports would interfere with each other
 //! RamStore                   no file: `ram`, `null`
-//! engine, options            all of them by name, and what can be said about an export
+//! engine, options            their names, and the options of an export
 //! Overlap                    which operations may be submitted to a store together
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]

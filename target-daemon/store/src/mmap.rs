@@ -1,17 +1,17 @@
-//! The store on a memory mapping, for files that are in memory. Without the mapping it uses
-//! blocking calls, for a kernel without io_uring.
+//! The store on a memory mapping, for files that are in memory. Without io_uring, it
+//! serves all others too, by blocking calls.
 //!
-//! - A **read** is one guarded copy from the mapping, or one `preadv`.
-//! - **Durable writes** go through the descriptor, which is coherent with the mapping and
-//!   reports a full or broken medium as an error, and become stable as a group: (1) the
-//!   current size is checked, so that a write never restores a part of the file that was
-//!   cut off; (2) every byte is in the page cache or the write fails; (3) when the worker
-//!   polls for completions, one `fdatasync` covers every write since the last one; (4) when
-//!   it returns, their data is on the medium; only then (5) their completions are queued. A
+//! - A **read** is one copy from the mapping, or one `preadv`.
+//! - **Durable writes** go through the descriptor (coherent with the mapping; reports a full
+//!   or broken medium as an error) and become stable as a group: (1) the current size is
+//!   checked, so that a write never restores a part of the file that was cut off; (2) every
+//!   byte is in the page cache or the write fails; (3) when the worker polls for
+//!   completions, one `fdatasync` covers every write since the last one; (4) when it
+//!   returns, their data is on the medium; only then (5) their completions are queued. A
 //!   crash before (5) loses only writes that were not acknowledged. A worker that received
-//!   one request syncs after one write; one that received sixty syncs once for all of them.
-//! - A **volatile write** is a guarded copy into the mapping, or one `pwritev`.
-//! - If a guarded copy is **interrupted**, the same transfer is repeated through the
+//!   one request syncs after one write; after sixty requests, it syncs once for all.
+//! - A **volatile write** is a copy into the mapping, or one `pwritev`.
+//! - If SIGBUS **interrupts** a copy, the same transfer is repeated through the
 //!   descriptor, which reports the reason as an errno, or succeeds if the problem has
 //!   passed.
 //! - A **discard** punches holes through the descriptor, one for each range, which are

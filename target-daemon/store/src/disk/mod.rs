@@ -14,10 +14,10 @@
 //! 1. The bytes are handed to the system. A crash leaves any part of them; nothing has been
 //!    acknowledged.
 //! 2. The result reports that all of them were written ([`Slot::advance`]; a short write is
-//!    continued, never acknowledged). They may still be in the cache of the disk. The
-//!    metadata needed to find them may still be in memory, for instance that a reserved
-//!    extent now has data. A crash leaves any part.
-//! 3. Only now a sync begins ([`Commit::begin`]): `fdatasync`, which makes the file system
+//!    continued, never acknowledged). They may still be in the cache of the disk. Metadata
+//!    needed to find them may still be in memory, such as the flag that a reserved extent
+//!    has data. A crash leaves any part.
+//! 3. Now the sync begins ([`Commit::begin`]): `fdatasync`, which makes the file system
 //!    write what it needs and the disk flush its cache. Alternatively the write itself did
 //!    this (RWF_DSYNC), and steps 2 and 3 are one.
 //! 4. The sync reports success: the bytes survive a crash.
