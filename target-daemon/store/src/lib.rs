@@ -17,7 +17,7 @@
 //! select                     which of them a file or device gets
 //! sharing                    which exports would interfere with each other
 //! RamStore                   no file: `ram`, `null`
-//! engine, options            their names, and the options of an export
+//! engine, options            the names of the engines, the options of an export
 //! Overlap                    which operations may be submitted to a store together
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]

@@ -17,7 +17,7 @@
 //!    continued, never acknowledged). They may still be in the cache of the disk. Metadata
 //!    needed to find them may still be in memory, such as the flag that a reserved extent
 //!    has data. A crash leaves any part.
-//! 3. Now the sync begins ([`Commit::begin`]): `fdatasync`, which makes the file system
+//! 3. Only then does a sync begin ([`Commit::begin`]): `fdatasync`, which makes the file system
 //!    write what it needs and the disk flush its cache. Alternatively the write itself did
 //!    this (RWF_DSYNC), and steps 2 and 3 are one.
 //! 4. The sync reports success: the bytes survive a crash.
