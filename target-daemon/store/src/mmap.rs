@@ -14,9 +14,8 @@
 //! - If SIGBUS **interrupts** a copy, the same transfer is repeated through the
 //!   descriptor, which reports the reason as an errno, or succeeds if the problem has
 //!   passed.
-//! - A **discard** punches holes through the descriptor, one for each range, which are
-//!   visible in the mapping at once; a durable one then waits for the sync of the group, as
-//!   a write does.
+//! - A **discard** punches a hole for each range, through the descriptor; the mapping shows
+//!   it at once. A durable discard then waits for the sync of the group, as a write does.
 //! - A **failed flush** leaves pages that are marked clean but are not on the medium, and a
 //!   second flush would report success. So the error is permanent: the store refuses all
 //!   further writes and returns the error for every flush.
