@@ -81,6 +81,7 @@ mod tests {
             mac: [0; 6],
             mtu: 9000,
             queues: 2,
+            queues_max: 2,
             driver: "veth".to_owned(),
             up: true,
             carrier: true,

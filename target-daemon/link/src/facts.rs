@@ -1,6 +1,8 @@
 //! The properties of an interface, as reported by the kernel.
 
-use std::{fmt, io};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::{fmt, fs, io};
 
 use libbpf_sys::bpf_xdp_query_opts;
 
@@ -51,6 +53,8 @@ pub struct Facts {
     /// RX queues in use, at least 1. If the driver does not report them, the number with
     /// which the interface was created.
     pub queues: u32,
+    /// The most rx queues that it can use.
+    pub queues_max: u32,
     /// Name of the driver; empty if unknown.
     pub driver: String,
     /// Administratively up.
@@ -76,6 +80,23 @@ impl Facts {
     /// Whether it can send and receive frames.
     pub fn is_live(&self) -> bool {
         self.up && self.carrier
+    }
+
+    /// [`Self::queues`], read again.
+    pub fn queues_again(&self) -> u32 {
+        channels(&self.name).unwrap_or(self.queues)
+    }
+
+    /// The rx queues that the kernel delivers to at present. More than [`Self::queues`] if
+    /// the XDP program made the driver add some (virtio_net). Needs `/sys`.
+    pub fn queues_now(&self) -> u32 {
+        let sys = Path::new("/sys/class/net").join(&self.name);
+        // Another network namespace may have an interface of this name.
+        let index = fs::read_to_string(sys.join("ifindex")).unwrap_or_default();
+        let queues = fs::read_dir(sys.join("queues")).ok().filter(|_| index.trim() == self.index.to_string());
+        let rx =
+            queues.into_iter().flatten().flatten().filter(|q| q.file_name().as_bytes().starts_with(b"rx-"));
+        self.queues.max(rx.count() as u32)
     }
 }
 
@@ -132,6 +153,7 @@ impl Facts {
             mac,
             mtu: link.mtu,
             queues: queues(&link),
+            queues_max: link.rx_queues.max(queues(&link)),
             driver: driver(&link.name).unwrap_or_default(),
             up: link.flags & libc::IFF_UP.cast_unsigned() != 0,
             carrier: link.flags & libc::IFF_LOWER_UP.cast_unsigned() != 0,
@@ -160,10 +182,13 @@ fn mac_of(link: &Interface) -> Result<[u8; 6], FactsError> {
 }
 
 fn queues(link: &Interface) -> u32 {
+    channels(&link.name).unwrap_or(link.rx_queues.max(1))
+}
+
+fn channels(interface: &str) -> Option<u32> {
     // The words 4 and 7 of ethtool_channels: receive queues, and those that also send.
-    let channels = sys::ethtool_words(&link.name, Command::Channels, [0; 50]).unwrap_or([0; 50]);
-    let used = channels[4].saturating_add(channels[7]);
-    if used > 0 { used } else { link.rx_queues.max(1) }
+    let channels = sys::ethtool_words(interface, Command::Channels, [0; 50]).ok()?;
+    Some(channels[4].saturating_add(channels[7])).filter(|used| *used > 0)
 }
 
 fn driver(interface: &str) -> io::Result<String> {

@@ -174,6 +174,11 @@ impl FlowRules for FlowTable {
     }
 
     fn rules(&self) -> io::Result<Vec<FlowRule>> {
+        // Some drivers list rules even for a NIC that cannot have any (igb).
+        let ntuple = NicSetting::NTUPLE;
+        if ntuple.is_fixed(&self.0) && ntuple.read(&self.0).is_ok_and(|on| on == 0) {
+            return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+        }
         let (_, all) = self.list()?;
         let read = |location: &u32| {
             let spec = self.call(RuleCommand::Get, FlowSpec::at(*location))?.spec;

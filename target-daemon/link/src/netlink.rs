@@ -1,13 +1,15 @@
 //! Lists the interfaces of the current network namespace through NETLINK_ROUTE. Not from
 //! `/sys`, which may show those of another namespace.
 
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::time::Duration;
 
 use libc::{
     IFLA_ADDRESS, IFLA_ALT_IFNAME, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO,
-    IFLA_MASTER, IFLA_MTU, IFLA_NUM_RX_QUEUES, IFLA_PROP_LIST, NLM_F_DUMP, NLM_F_REQUEST, RTM_GETLINK,
-    RTM_NEWLINK,
+    IFLA_MASTER, IFLA_MTU, IFLA_NUM_RX_QUEUES, IFLA_PROP_LIST, IFLA_XDP, NLM_F_ACK, NLM_F_DUMP,
+    NLM_F_REQUEST, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK,
 };
 
 use super::sys;
@@ -26,6 +28,7 @@ const IFINFO: usize = 16; // struct ifinfomsg
 
 /// The upper bits of an attribute's type are flags.
 const TYPE_MASK: u16 = 0x3fff;
+const NESTED: u16 = 0x8000;
 
 /// One interface, as reported by RTM_GETLINK.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,24 +80,62 @@ impl Interface {
 /// Those of the netlink socket.
 pub fn interfaces() -> io::Result<Vec<Interface>> {
     let mut socket = sys::route_socket(0)?;
-    socket.write_all(&request())?;
+    socket.write_all(&request(RTM_GETLINK, NLM_F_DUMP, 0, &[]))?;
     let mut found = Vec::new();
     let mut buffer = vec![0; READ_MAX];
-    loop {
-        let len = sys::read_within(&socket, &mut buffer, ANSWER_WITHIN)?;
-        let len = len.ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?;
-        if gather(buffer.get(..len).unwrap_or_default(), &mut found)? {
-            return Ok(found);
-        }
-    }
+    while !gather(read(&socket, &mut buffer)?, &mut found)? {}
+    Ok(found)
 }
 
-/// RTM_GETLINK for all interfaces.
-fn request() -> Vec<u8> {
-    let flags = (NLM_F_REQUEST | NLM_F_DUMP) as u16;
-    let mut bytes = ((HEADER + IFINFO) as u32).to_ne_bytes().to_vec();
-    bytes.extend([RTM_GETLINK, flags].map(u16::to_ne_bytes).concat());
-    bytes.resize(HEADER + IFINFO, 0); // sequence, port and ifinfomsg: any
+/// Attaches an XDP program as `ip link` does. The kernel's answer has its reason in words,
+/// unlike that to a bpf_link. `Ok` has that reason, or `None` if the program is attached.
+pub fn attach(index: u32, program: BorrowedFd<'_>, flags: u32) -> io::Result<Option<String>> {
+    const IFLA_XDP_FD: u16 = 1;
+    const IFLA_XDP_FLAGS: u16 = 3;
+    let fd = attribute(IFLA_XDP_FD, &program.as_raw_fd().to_ne_bytes());
+    let xdp = [fd, attribute(IFLA_XDP_FLAGS, &flags.to_ne_bytes())].concat();
+    let mut socket = sys::route_socket(0)?;
+    sys::with_reasons(&socket)?;
+    socket.write_all(&request(RTM_SETLINK, NLM_F_ACK, index, &attribute(IFLA_XDP | NESTED, &xdp)))?;
+    let mut buffer = vec![0; READ_MAX];
+    Ok(refusal(read(&socket, &mut buffer)?))
+}
+
+/// What an acknowledgement says against a request; empty if the kernel gave no reason.
+fn refusal(answer: &[u8]) -> Option<String> {
+    const NLMSGERR_ATTR_MSG: u16 = 1;
+    const CAPPED: u16 = 0x100;
+    let (flags, code) = (u16_at(answer, 6)?, u32_at(answer, HEADER)?);
+    // The request follows: its header, or all of it.
+    let request = if flags & CAPPED == 0 { u32_at(answer, HEADER + 4)? as usize } else { HEADER };
+    let mut reasons = attributes(answer.get(HEADER + 4 + align(request)..).unwrap_or_default());
+    let reason = reasons.find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG).map(|(_, value)| text(value));
+    (code != 0).then(|| reason.unwrap_or_default())
+}
+
+fn read<'a>(socket: &File, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    let len = sys::read_within(socket, buffer, ANSWER_WITHIN)?;
+    let len = len.ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?;
+    Ok(buffer.get(..len).unwrap_or_default())
+}
+
+/// A request for the interface at `index`, or for all.
+fn request(kind: u16, flags: libc::c_int, index: u32, attributes: &[u8]) -> Vec<u8> {
+    let flags = (NLM_F_REQUEST | flags) as u16;
+    let mut bytes = ((HEADER + IFINFO + attributes.len()) as u32).to_ne_bytes().to_vec();
+    bytes.extend([kind, flags].map(u16::to_ne_bytes).concat());
+    bytes.resize(HEADER + 4, 0); // sequence, port, family and type: any
+    bytes.extend(index.to_ne_bytes());
+    bytes.resize(HEADER + IFINFO, 0);
+    bytes.extend(attributes);
+    bytes
+}
+
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = ((4 + value.len()) as u16).to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(align(bytes.len()), 0);
     bytes
 }
 
@@ -188,14 +229,6 @@ pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = ((4 + value.len()) as u16).to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(align(bytes.len()), 0);
-        bytes
-    }
 
     fn message(kind: u16, body: &[u8]) -> Vec<u8> {
         let mut bytes = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();

@@ -1,7 +1,7 @@
-//! The XDP program on one interface: load, attach, configure, count, detach.
+//! The XDP program on one interface: load, configure, attach, count, detach.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd as _, AsRawFd};
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::links::FdLink;
@@ -17,7 +17,7 @@ use super::attach_error::AttachError;
 use super::facts::{Facts, XdpMode, attached};
 use super::limits::missing_capabilities;
 use super::occupant::Occupant;
-use super::sys;
+use super::{netlink, sys};
 
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
@@ -68,12 +68,13 @@ pub struct Owned {
 /// process for any reason, because the kernel then closes the link.
 pub struct Program {
     // Dropped first, so that no frame meets a map that is being closed.
-    _link: FdLink,
+    link: Option<FdLink>,
+    ebpf: Ebpf,
     lanes: XskMap<MapData>,
     owners: HashMap<MapData, u32, u32>,
     counters: PerCpuArray<MapData, u64>,
     access: AccessControl,
-    /// The mode in which it runs: native or generic.
+    /// The mode in which it runs, once attached: native or generic.
     pub mode: XdpMode,
     /// With [`Mode::Auto`] in generic mode: why the kernel refused native mode.
     pub native_refusal: Option<String>,
@@ -87,36 +88,50 @@ struct AccessControl {
 }
 
 impl Program {
-    /// Loads the program for the interface of `facts` and attaches it. An empty `acl`
-    /// admits every source. Frames go to the stack until [`Self::register`] sets a socket
-    /// for their queue. Each of `workers` workers may have its own socket on a queue.
+    /// Loads the program for the interface of `facts`, but does not attach it. An empty
+    /// `acl` admits every source. Each of `workers` workers may have its own socket on a
+    /// queue.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AttachError`].
+    pub fn load(facts: &Facts, acl: &[[u8; 6]], workers: u8) -> Result<Self, AttachError> {
+        if facts.loopback {
+            return Err(AttachError::Loopback { name: facts.name.clone() });
+        }
+        refuse_if_occupied(facts)?;
+        let mut ebpf = load(lanes(facts.queues_max, workers))?;
+        let settings = Settings { own: facts.mac, acl_on: false, workers };
+        let mut access =
+            AccessControl { acl: take(&mut ebpf, ACL)?, map: take(&mut ebpf, SETTINGS)?, settings };
+        access.set(settings)?;
+        access.set_acl(acl)?;
+        Ok(Self {
+            link: None,
+            lanes: take(&mut ebpf, LANES)?,
+            owners: take(&mut ebpf, OWNERS)?,
+            counters: take(&mut ebpf, COUNTERS)?,
+            ebpf,
+            access,
+            mode: XdpMode::Generic,
+            native_refusal: None,
+        })
+    }
+
+    /// Attaches the program. Frames go to the stack unless [`Self::register`] has set a
+    /// socket for their queue. Call it after zero-copy sockets are bound and their fill
+    /// rings are full: drivers set their receive rings up at this point, and some never
+    /// look again at a fill ring that was empty then (igb in Linux 6.18).
     ///
     /// Never replaces an attached program.
     ///
     /// # Errors
     ///
     /// Those of [`AttachError`].
-    pub fn attach(facts: &Facts, mode: Mode, acl: &[[u8; 6]], workers: u8) -> Result<Self, AttachError> {
-        if facts.loopback {
-            return Err(AttachError::Loopback { name: facts.name.clone() });
-        }
-        refuse_if_occupied(facts)?;
-        let mut ebpf = load(lanes(facts.queues, workers))?;
-        let settings = Settings { own: facts.mac, acl_on: false, workers };
-        let mut access =
-            AccessControl { acl: take(&mut ebpf, ACL)?, map: take(&mut ebpf, SETTINGS)?, settings };
-        access.set(settings)?;
-        access.set_acl(acl)?;
-        let (link, mode, native_refusal) = attach(&mut ebpf, facts, mode)?;
-        Ok(Self {
-            _link: link,
-            lanes: take(&mut ebpf, LANES)?,
-            owners: take(&mut ebpf, OWNERS)?,
-            counters: take(&mut ebpf, COUNTERS)?,
-            access,
-            mode,
-            native_refusal,
-        })
+    pub fn attach(&mut self, facts: &Facts, mode: Mode) -> Result<(), AttachError> {
+        let (link, mode, native_refusal) = attach(&mut self.ebpf, facts, mode)?;
+        (self.link, self.mode, self.native_refusal) = (Some(link), mode, native_refusal);
+        Ok(())
     }
 
     /// Sends the frames of `queue` to `socket` from now on: an AF_XDP socket bound to that
@@ -278,8 +293,30 @@ fn attach_in(ebpf: &mut Ebpf, facts: &Facts, mode: XdpMode) -> Result<Result<FdL
                 let above = super::above(facts.index).unwrap_or_default().into_iter().next();
                 return Err(AttachError::Below { name: facts.name.clone(), above: above.map(Box::new) });
             }
-            Ok(Err(reason(&error)))
+            Ok(Err(in_words(ebpf, facts, mode).unwrap_or_else(|| reason(&error))))
         }
+    }
+}
+
+/// The driver's reason for a refusal, for instance its MTU limit; `None` if it gives none.
+fn in_words(ebpf: &mut Ebpf, facts: &Facts, mode: XdpMode) -> Option<String> {
+    const XDP_FLAGS_UPDATE_IF_NOEXIST: u32 = 1 << 0;
+    let flags = flags(mode);
+    let program = program(ebpf).ok()?.fd().ok()?;
+    match netlink::attach(facts.index, program.as_fd(), flags | XDP_FLAGS_UPDATE_IF_NOEXIST).ok()? {
+        Some(words) => Some(words).filter(|words| !words.is_empty()),
+        None => {
+            // Accepted after all, but a crash would leave this program behind.
+            let _ = sys::xdp_detach(facts.index, flags);
+            None
+        }
+    }
+}
+
+fn flags(mode: XdpMode) -> u32 {
+    match mode {
+        XdpMode::Native => XDP_FLAGS_DRV_MODE,
+        XdpMode::Generic | XdpMode::Offload => XDP_FLAGS_SKB_MODE,
     }
 }
 
@@ -294,12 +331,8 @@ fn keep_link(
     let no_link = || AttachError::NoLink { name: facts.name.clone() };
     let link = program.take_link(link).map_err(|_| no_link())?;
     FdLink::try_from(link).map_err(|_| {
-        let flags = match mode {
-            XdpMode::Native => XDP_FLAGS_DRV_MODE,
-            XdpMode::Generic | XdpMode::Offload => XDP_FLAGS_SKB_MODE,
-        };
         // Best effort: the error to report is the missing link.
-        let _ = sys::xdp_detach(facts.index, flags);
+        let _ = sys::xdp_detach(facts.index, flags(mode));
         no_link()
     })
 }

@@ -230,6 +230,21 @@ pub fn xdp_query(index: u32) -> io::Result<bpf_xdp_query_opts> {
     Ok(answer)
 }
 
+/// Makes the kernel add its reasons to acknowledgements on this netlink socket.
+pub fn with_reasons(socket: &File) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: `on` lives for the whole call, and its size is passed.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_NETLINK,
+            libc::NETLINK_EXT_ACK,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    })
+}
+
 /// Detaches any XDP program from an interface, as `ip link set xdp off` does.
 pub fn xdp_detach(index: u32, flags: u32) -> io::Result<()> {
     // SAFETY: no pointers except the options, which may be null.

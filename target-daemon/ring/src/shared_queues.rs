@@ -113,6 +113,14 @@ impl<S: FillCompletion> SharedQueues<S> {
         Err(Imbalance { counted: [counted, 0, 0, 0], expected: [listed, 0, 0, 0] })
     }
 
+    /// Number of chunks that the kernel has taken from the fill ring and not yet delivered;
+    /// `None` if a lane uses the rings at the moment.
+    pub fn taken(&self, table: &ChunkTable) -> Option<u32> {
+        let mut shared = self.try_lock()?;
+        let unread = shared.rings.fill_size() - shared.rings.fill_room();
+        Some(table.filled().saturating_sub(unread))
+    }
+
     /// Number of free chunks on the shared list.
     pub fn free(&self) -> u32 {
         self.lock().free.len() as u32

@@ -25,7 +25,8 @@ const EACH: &str = "*";
 /// `GET /v1/status`.
 pub const STATUS: Fields = fields![
     "version", "pid", "uptime-seconds",
-    "interfaces" => fields!["name", "mac", "mtu", "queues", "driver", "up", "carrier", "present", "mode"],
+    "interfaces" => fields!["name", "mac", "mtu", "queues", "driver", "up", "carrier", "present", "mode", "zero-copy",
+        "warning"],
     "workers" => fields!["worker", "lanes", "exports"],
     "exports" => fields![
         "address", "path", "size-bytes", "way", "read-only", "durability", "degraded", "stuck", "replaced",

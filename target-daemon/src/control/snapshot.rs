@@ -81,6 +81,10 @@ pub struct Interface {
     pub present: bool,
     /// Where the XDP program runs: `native` or `generic`.
     pub mode: String,
+    /// Whether the NIC accesses the UMEM directly.
+    pub zero_copy: bool,
+    /// What only a restart can change; null if nothing.
+    pub warning: Option<String>,
     /// Counters of the XDP program.
     pub counters: Counters,
 }
@@ -285,6 +289,8 @@ impl Interface {
             carrier: facts.carrier,
             present,
             mode: mode.to_owned(),
+            zero_copy: false,
+            warning: None,
             counters: Counters(Counter::ALL.iter().zip(counters).map(count).collect()),
         }
     }

@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -31,6 +31,9 @@ use crate::wire::ether::Mac;
 /// Maximum time between two checks of the workers.
 const ROUND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
+/// Time between two reviews of the interfaces.
+const REVIEW: Duration = Duration::from_millis(900);
+
 /// The state of the running daemon.
 pub struct Served<'a> {
     /// The workers.
@@ -55,6 +58,8 @@ pub struct Served<'a> {
     pub late: LateInterfaces,
     /// Reads whose replies are too long.
     pub too_long: TooLong,
+    /// When the interfaces were last reviewed.
+    pub reviewed: Instant,
     /// Exports that refuse writes after an error, as logged.
     pub degraded: Vec<Address>,
     /// Exports whose stores do not answer, as logged.
@@ -149,6 +154,10 @@ impl Served<'_> {
                 follow(&self.pool, index, interface, changes, &self.options);
             }
             self.late.look(&self.options.interfaces, &self.interfaces);
+        }
+        if self.reviewed.elapsed() >= REVIEW {
+            self.reviewed = Instant::now();
+            self.interfaces.iter_mut().for_each(|interface| interface.review(&self.options));
         }
         self.late.tell();
         self.notifier.remark(self.status());

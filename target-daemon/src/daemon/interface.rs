@@ -4,11 +4,11 @@
 use log::{info, warn};
 
 use super::failure::{Context, Failure};
-use super::plan;
+use super::plan::{self, Reception};
 use crate::config::{self, Serve};
 use crate::control;
-use crate::link::{self, AttachError, Facts, Mode, Named, Owned, Program, XdpMode};
-use crate::ring::{self, Lane, SocketConfig, XskRings, ZeroCopy};
+use crate::link::{self, AttachError, Facts, Named, Owned, Program, XdpMode};
+use crate::ring::{self, FillProbe, Lane, SocketConfig, XskRings};
 use crate::shelf;
 use crate::store::Problem;
 
@@ -20,6 +20,50 @@ pub struct Interface {
     pub program: Option<Program>,
     /// Whether it still exists.
     pub presence: Presence,
+    /// Its sockets.
+    pub rings: Rings,
+    /// What only a restart can change, as logged.
+    pub warning: Option<String>,
+}
+
+/// The sockets of an interface, as the kernel granted them at the start. The sandbox allows
+/// no new ones, so changes of the interface may call for a restart.
+#[derive(Default)]
+pub struct Rings {
+    /// Number of queues that have one.
+    pub queues: u32,
+    /// Whether they take frames longer than a chunk.
+    pub multi_fragment: bool,
+    /// Whether the NIC accesses their UMEM.
+    pub zero_copy: bool,
+    /// The fill rings of zero-copy queues, and whether each was dry at the last review.
+    fill: Vec<(FillProbe<XskRings>, bool)>,
+}
+
+impl Rings {
+    fn of(queues: &[Vec<(usize, Lane<XskRings>)>]) -> Self {
+        let first = || queues.iter().filter_map(|lanes| Some(&lanes.first()?.1));
+        let zero_copy = || first().filter(|lane| lane.rings().zero_copy());
+        Self {
+            queues: queues.len() as u32,
+            multi_fragment: first().all(|lane| lane.rings().multi_fragment()),
+            zero_copy: zero_copy().next().is_some(),
+            fill: zero_copy().map(|lane| (lane.fill_probe(), false)).collect(),
+        }
+    }
+}
+
+impl Rings {
+    /// Whether the NIC had no buffers for a queue at this review and the last.
+    fn has_dry_queue(&mut self, is_live: bool) -> bool {
+        let mut dry = false;
+        for (probe, was) in &mut self.fill {
+            let is = is_live && probe.taken() == Some(0);
+            dry |= is && *was;
+            *was = is;
+        }
+        dry
+    }
 }
 
 impl Interface {
@@ -29,7 +73,54 @@ impl Interface {
         let native = program.is_some_and(|program| program.mode == XdpMode::Native);
         let counters = program.and_then(|program| program.counters().ok()).unwrap_or_default();
         let (present, mode) = (self.presence == Presence::Here, if native { "native" } else { "generic" });
-        control::snapshot::Interface::new(&self.facts, present, mode, counters)
+        control::snapshot::Interface {
+            zero_copy: self.rings.zero_copy,
+            warning: self.warning.clone(),
+            ..control::snapshot::Interface::new(&self.facts, present, mode, counters)
+        }
+    }
+
+    /// Logs changes of the interface that only a restart can follow, and queues that cannot
+    /// receive. Call it once a second.
+    pub fn review(&mut self, options: &Serve) {
+        if self.presence != Presence::Here {
+            return;
+        }
+        self.facts.queues = self.facts.queues_again();
+        let dry = self.rings.has_dry_queue(self.facts.is_live());
+        let warning = self.judge(options, dry);
+        match &warning {
+            Some(text) if warning != self.warning => warn!("{}: {text}", self.facts.name),
+            _ => {}
+        }
+        self.warning = warning;
+    }
+
+    fn judge(&self, options: &Serve, dry: bool) -> Option<String> {
+        let (facts, rings) = (&self.facts, &self.rings);
+        let sectors = |multi_fragment| plan::sectors(facts.mtu, multi_fragment);
+        let may = options.multi_fragment == config::AutoOff::Auto && link::kernel() >= plan::KERNEL_FRAGMENTS;
+        let (now, possible) = (sectors(rings.multi_fragment), sectors(rings.multi_fragment || may));
+        if dry {
+            return Some(format!(
+                "the NIC takes no buffers for a queue in zero-copy mode, so it receives nothing there (a fault of the \
+                 driver {}): run `ethtool -r {}`; if that does not last, restart xblade with `--zero-copy off`",
+                facts.driver, facts.name
+            ));
+        }
+        if facts.queues > rings.queues {
+            return Some(format!(
+                "{} queues, and xblade serves {} of them: requests that arrive on the others get no reply: restart \
+                 xblade, or run `ethtool -L {} combined {}`",
+                facts.queues, rings.queues, facts.name, rings.queues
+            ));
+        }
+        (now < possible).then(|| {
+            format!(
+                "MTU {} allows {possible} sectors a frame, and the rings {now}: restart xblade",
+                facts.mtu
+            )
+        })
     }
 }
 
@@ -62,7 +153,13 @@ pub fn look_up(options: &Serve) -> Result<Vec<Interface>, Failure> {
         if !facts.up {
             warn!("{name} is down: bring it up with `ip link set {name} up`");
         }
-        interfaces.push(Interface { facts, program: None, presence: Presence::Here });
+        interfaces.push(Interface {
+            facts,
+            program: None,
+            presence: Presence::Here,
+            rings: Rings::default(),
+            warning: None,
+        });
     }
     Ok(interfaces)
 }
@@ -134,19 +231,47 @@ pub fn usable(name: &str) -> Result<Facts, Failure> {
 
 /// Attaches the program to every interface and opens the lanes of each queue: one, or one
 /// for each worker.
+///
+/// The order is that in which drivers set up zero-copy: sockets, fill rings, program
+/// ([`Program::attach`]).
 pub fn attach(interfaces: &mut [Interface], options: &Serve) -> Result<Vec<PlacedLane>, Failure> {
     let workers = plan::workers(options, interfaces.iter().map(|interface| interface.facts.queues));
     let mut lanes = Vec::new();
     for index in in_order(interfaces)? {
         let Some(interface) = interfaces.get_mut(index) else { continue };
-        let mut program = attach_program(&interface.facts, options, workers)?;
+        let facts = &interface.facts;
+        let mut reception = plan::reception(options, facts);
+        let mut program = load_program(facts, options, workers)?;
         // Before the first frame, so that all frames of an export take the same route.
-        direct_one(&mut program, &interface.facts.name, &plan::owners(options, workers));
-        for queue in 0..interface.facts.queues {
-            for (worker, lane) in open_queue(options, &interface.facts, &mut program, queue, workers)? {
-                lanes.push(PlacedLane { lane, interface: index, worker });
+        direct_one(&mut program, &facts.name, &plan::owners(options, workers));
+        let open = |program: &mut _, reception: &_, queue| {
+            open_queue(options, facts, reception, program, queue, workers)
+        };
+        let mut queues = Vec::new();
+        for queue in 0..facts.queues {
+            queues.push(open(&mut program, &reception, queue)?);
+        }
+        program.attach(facts, reception.mode).map_err(|e| Failure::machine(advised(e)))?;
+        if program.mode == XdpMode::Generic && Rings::of(&queues).zero_copy {
+            // A zero-copy socket receives nothing in generic mode.
+            reception.zero_copy = Err("native mode was refused".to_owned());
+            queues.clear();
+            for queue in 0..facts.queues {
+                queues.push(open(&mut program, &reception, queue)?);
             }
         }
+        let rings = Rings::of(&queues);
+        // The driver may have added queues for the program (virtio_net). They end with the
+        // program, and a zero-copy socket there would leave the kernel (6.18) with a stale
+        // pointer.
+        let copy = Reception { zero_copy: Err(String::new()), ..reception };
+        for queue in facts.queues..facts.queues_now() {
+            queues.push(open(&mut program, &copy, queue)?);
+        }
+        interface.rings = Rings { queues: queues.len() as u32, ..rings };
+        describe(options, facts, &program, &reception, &interface.rings);
+        let placed = queues.into_iter().flatten();
+        lanes.extend(placed.map(|(worker, lane)| PlacedLane { lane, interface: index, worker }));
         interface.program = Some(program);
     }
     lanes.sort_by_key(|placed| placed.interface);
@@ -174,12 +299,13 @@ fn in_order(interfaces: &[Interface]) -> Result<Vec<usize>, Failure> {
 fn open_queue(
     options: &Serve,
     facts: &Facts,
+    reception: &Reception,
     program: &mut Program,
     queue: u32,
     workers: usize,
 ) -> Result<Vec<(usize, Lane<XskRings>)>, Failure> {
     let sockets = plan::sockets(options, queue, workers, link::kernel());
-    let wanted = wanted(options, facts, program, queue, sockets)?;
+    let wanted = plan::rings(options, facts, reception, queue, sockets)?;
     let lanes = ring::open_several(&wanted, sockets).map_err(Failure::machine)?;
     // The kernel may have granted fewer.
     let sockets = lanes.len();
@@ -191,7 +317,7 @@ fn open_queue(
         let only_for = (at > 0).then_some(worker as u8);
         program.register(queue, only_for, &fd).map_err(Failure::machine)?;
         if at == 0 {
-            describe(&wanted, lane.rings(), sockets);
+            describe_queue(&wanted, lane.rings(), sockets);
         }
         placed.push((worker, lane));
     }
@@ -214,24 +340,11 @@ fn direct_one(program: &mut Program, name: &str, owners: &[Owned]) {
     }
 }
 
-fn attach_program(facts: &Facts, options: &Serve, workers: usize) -> Result<Program, Failure> {
+fn load_program(facts: &Facts, options: &Serve, workers: usize) -> Result<Program, Failure> {
     let acl: Vec<[u8; 6]> = options.allowed_somewhere().into_iter().map(|mac| mac.0).collect();
     // With one worker there is no choice to make.
     let workers = if plan::sockets(options, 0, workers, link::kernel()) > 1 { workers as u8 } else { 0 };
-    let program = Program::attach(facts, mode(facts, options)?, &acl, workers)
-        .map_err(|e| Failure::machine(advised(e)))?;
-    let reason = program.native_refusal.as_ref().map(|r| format!(" (native mode: {r})")).unwrap_or_default();
-    info!(
-        "{}: driver {}, MTU {}, {} queue{}, XDP in {} mode{reason}, {} sectors a frame",
-        facts.name,
-        if facts.driver.is_empty() { "unknown" } else { &facts.driver },
-        facts.mtu,
-        facts.queues,
-        if facts.queues == 1 { "" } else { "s" },
-        program.mode,
-        shelf::sectors_per_frame(facts.mtu),
-    );
-    Ok(program)
+    Program::load(facts, &acl, workers).map_err(|e| Failure::machine(advised(e)))
 }
 
 /// Adds a remedy to the error if an xblade serves the interface already.
@@ -257,59 +370,36 @@ pub(super) fn instead_of_a_second(holders: &[(u32, String)]) -> String {
     }
 }
 
-/// Selects the XDP mode. A driver whose XDP supports only single-buffer frames cannot
-/// receive jumbo frames in native mode.
-fn mode(facts: &Facts, options: &Serve) -> Result<Mode, Failure> {
-    let several = plan::descriptors_per_frame(facts.mtu) > 1;
-    let lacking = several && facts.rx_sg == Some(false);
-    match options.xdp_mode {
-        config::XdpMode::Generic => Ok(Mode::Generic),
-        config::XdpMode::Native if lacking => Err(Failure::system(
-            &facts.name,
-            format!(
-                "the driver {} has no multi-fragment XDP, so no native mode at MTU {}: lower the MTU to 3500, or \
-                 use --xdp-mode generic",
-                facts.driver, facts.mtu
-            ),
-        )),
-        config::XdpMode::Native => Ok(Mode::Native),
-        config::XdpMode::Auto if lacking => {
-            info!(
-                "{}: no multi-fragment XDP in the driver, so generic mode at MTU {}",
-                facts.name, facts.mtu
-            );
-            Ok(Mode::Generic)
-        }
-        config::XdpMode::Auto => Ok(Mode::Auto),
-    }
-}
-
-fn wanted(
-    options: &Serve,
-    facts: &Facts,
-    program: &Program,
-    queue: u32,
-    sockets: usize,
-) -> Result<SocketConfig, Failure> {
-    let mut wanted = plan::rings(options, facts, queue, sockets)?;
-    let segments = plan::descriptors_per_frame(facts.mtu);
-    let zero_copy = program.mode == XdpMode::Native
-        && facts.zero_copy != Some(false)
-        && (segments <= 1 || facts.zero_copy_segments >= segments);
-    if !zero_copy {
-        wanted.zero_copy = ZeroCopy::Off;
-    }
-    Ok(wanted)
-}
-
-fn describe(wanted: &SocketConfig, rings: &XskRings, sockets: usize) {
-    if wanted.multi_fragment && !rings.multi_fragment() {
+/// Logs how frames arrive from this interface, and what prevents a faster way.
+fn describe(options: &Serve, facts: &Facts, program: &Program, reception: &Reception, rings: &Rings) {
+    let refused = program.native_refusal.as_ref().map(|reason| format!("native mode: {reason}"));
+    let copied = || match &reception.zero_copy {
+        Ok(()) if rings.zero_copy => None,
+        Ok(()) => Some("copy: the driver refused zero-copy".to_owned()),
+        Err(reason) => Some(format!("copy: {reason}")),
+    };
+    let reason = refused.or_else(copied).map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let sectors = plan::sectors(facts.mtu, rings.multi_fragment);
+    info!(
+        "{}: driver {}, MTU {}, {} queue{}, XDP in {} mode{reason}, {sectors} sectors a frame",
+        facts.name,
+        if facts.driver.is_empty() { "unknown" } else { &facts.driver },
+        facts.mtu,
+        rings.queues,
+        if rings.queues == 1 { "" } else { "s" },
+        program.mode,
+    );
+    let possible = plan::sectors(facts.mtu, options.multi_fragment == config::AutoOff::Auto);
+    if sectors < possible && !rings.zero_copy {
         warn!(
-            "{}: this kernel gives AF_XDP no frames in several fragments, so a frame carries 4 sectors at most: \
-             install Linux 6.6 or newer for 16",
-            wanted.interface
+            "{}: this kernel gives AF_XDP no frames in several fragments, so a frame carries {sectors} sectors at \
+             most: install Linux 6.6 or newer for {possible}",
+            facts.name
         );
     }
+}
+
+fn describe_queue(wanted: &SocketConfig, rings: &XskRings, sockets: usize) {
     info!(
         "{} queue {}: {}{} rings, rx {}, tx {}, UMEM {} chunks of {} bytes",
         wanted.interface,
@@ -321,4 +411,50 @@ fn describe(wanted: &SocketConfig, rings: &XskRings, sockets: usize) {
         wanted.chunks,
         wanted.chunk_bytes,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_restart_can_change_is_named() {
+        let lo = Facts {
+            name: "eth1".into(),
+            driver: "nic".into(),
+            queues: 2,
+            mtu: 1500,
+            ..Facts::read("lo").unwrap()
+        };
+        let judge = |queues, mtu, multi_fragment, dry, options: &Serve| {
+            let interface = Interface {
+                facts: Facts { queues, mtu, ..lo.clone() },
+                program: None,
+                presence: Presence::Here,
+                rings: Rings { queues: 2, multi_fragment, ..Rings::default() },
+                warning: None,
+            };
+            interface.judge(options, dry).unwrap_or_default()
+        };
+        let (auto, off) =
+            (Serve::default(), Serve { multi_fragment: config::AutoOff::Off, ..Serve::default() });
+        for (queues, mtu, multi_fragment, dry, options, expected) in [
+            (2, 1500, false, false, &auto, ""),
+            (1, 9000, true, false, &auto, ""),
+            (2, 9000, false, false, &off, ""),
+            (
+                2,
+                9000,
+                false,
+                false,
+                &auto,
+                "MTU 9000 allows 16 sectors a frame, and the rings 4: restart xblade",
+            ),
+            (3, 1500, false, false, &auto, "3 queues, and xblade serves 2 of them: "),
+            (2, 1500, false, true, &auto, "the NIC takes no buffers for a queue in zero-copy mode"),
+        ] {
+            let text = judge(queues, mtu, multi_fragment, dry, options);
+            assert!(text.starts_with(expected) && text.is_empty() == expected.is_empty(), "{text}");
+        }
+    }
 }

@@ -106,6 +106,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         notifier,
         late: late_interfaces::LateInterfaces::default(),
         too_long: too_long::TooLong::default(),
+        reviewed: Instant::now(),
         degraded: Vec::new(),
         stuck: Vec::new(),
     };

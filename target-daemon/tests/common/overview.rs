@@ -34,6 +34,7 @@ pub fn interface(name: &str, index: u32, counters: [u64; Counter::COUNT]) -> Int
         mac: [2, 0, 0, 0, 0, index as u8],
         mtu: 9000,
         queues: 2,
+        queues_max: 2,
         driver: "veth".into(),
         up: true,
         carrier: true,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::http;
 use crate::image::{Dir, Image, pattern, sector};
 use crate::process::{serving, serving_file, xblade};
-use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, Report, apply, at, needs_root};
+use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, Report, Space, apply, at, needs_root, until};
 
 /// A daemon with a control socket, and a host.
 pub struct Rig {
@@ -23,7 +23,11 @@ pub struct Rig {
 impl Rig {
     /// Serves image `a` at 0.1; there is also an image `b`.
     pub fn new() -> Self {
-        let (pair, dir) = (Pair::new(), Dir::new());
+        Self::on(Pair::new())
+    }
+
+    fn on(pair: Pair) -> Self {
+        let dir = Dir::new();
         let first = dir.image("a", 64);
         dir.image("b", 128);
         let socket = dir.path().join("xblade.sock");
@@ -335,4 +339,25 @@ fn an_export_with_a_relative_path_is_the_same_as_with_the_whole_one() {
     host.until_served(at(0, 1));
     assert_eq!(host.read(at(0, 1), 4, 1), sector(4));
     daemon.stop().report().assert_sound();
+}
+
+/// The sandbox allows no new sockets: the log and `status` name what a restart would give.
+#[apply(needs_root!)]
+fn queues_that_appear_while_it_serves_are_reported() {
+    let pair = Pair::with("numrxqueues 4 numtxqueues 4");
+    let channels = |space: &Space, name, n| space.sh(&format!("ethtool -L {name} rx {n} tx {n}"));
+    channels(&pair.ours, OURS, 2);
+    channels(&pair.peer, PEER, 2);
+    let rig = Rig::on(pair);
+    let warning = "4 queues, and xblade serves 2 of them: requests that arrive on the others get no reply: restart \
+                   xblade, or run `ethtool -L xbp0 combined 2`";
+    let warns = || rig.good("status").contains(&format!("\n{OURS}: {warning}\n"));
+    rig.daemon.wait_for(&format!("{OURS}: driver veth, MTU 1500, 2 queues"));
+    assert!(!warns() && rig.json("status")["interfaces"][0]["warning"].is_null());
+    channels(&rig.pair.ours, OURS, 4);
+    rig.daemon.wait_for(&format!("WARN ] {OURS}: {warning}"));
+    assert!(warns() && rig.json("status")["interfaces"][0]["warning"] == warning);
+    channels(&rig.pair.ours, OURS, 2);
+    until("the warning is gone", || !warns());
+    rig.end();
 }

@@ -2,9 +2,9 @@
 
 use xblade_kit::{OURS, Pair, apply, needs_root, sh};
 
-use xblade::link::{Facts, Mode, Program, XdpMode, missing_capabilities, raise_memlock};
+use xblade::link::{Facts, Mode, XdpMode, missing_capabilities, raise_memlock};
 
-use crate::ours::{facts, until_detached};
+use crate::ours::{attach, facts, until_detached};
 
 #[apply(needs_root!)]
 fn attaches_in_the_mode_asked_for_and_detaches_on_drop() {
@@ -15,7 +15,7 @@ fn attaches_in_the_mode_asked_for_and_detaches_on_drop() {
         pair.mtu(mtu);
         for (asked, got) in rows {
             pair.ours.run(move || {
-                let program = Program::attach(&facts(), asked, &[], 0).unwrap();
+                let program = attach(&facts(), asked, &[]).unwrap();
                 assert_eq!((program.mode, program.native_refusal.as_deref()), (got, None));
                 let modes: Vec<XdpMode> = facts().attached.iter().map(|one| one.0).collect();
                 assert_eq!(modes, [got], "{asked:?} at MTU {mtu}");
@@ -32,14 +32,14 @@ fn auto_falls_back_to_generic_and_says_why() {
     pair.ours.run(|| {
         sh("ip link add xblbr type bridge");
         let facts = Facts::read("xblbr").unwrap();
-        let program = Program::attach(&facts, Mode::Auto, &[], 0).unwrap();
+        let program = attach(&facts, Mode::Auto, &[]).unwrap();
         assert_eq!(program.mode, XdpMode::Generic);
         let refusal = program.native_refusal.as_deref().unwrap();
-        assert!(refusal.contains("not supported"), "{refusal}");
+        assert!(refusal.contains("does not support XDP in native mode"), "{refusal}");
         drop(program);
-        let error = Program::attach(&facts, Mode::Native, &[], 0).err().unwrap().to_string();
-        let want = "interface `xblbr` refuses the XDP program in native mode (Operation not \
-                    supported";
+        let error = attach(&facts, Mode::Native, &[]).err().unwrap().to_string();
+        let want =
+            "interface `xblbr` refuses the XDP program in native mode (Underlying driver does not support";
         assert!(error.starts_with(want), "{error}");
         assert!(error.ends_with(": choose generic mode or auto, or lower the MTU"), "{error}");
     });
@@ -50,11 +50,11 @@ fn an_interface_that_goes_away_takes_no_harm() {
     let pair = Pair::new();
     pair.ours.run(|| {
         let facts = facts();
-        let program = Program::attach(&facts, Mode::Auto, &[], 0).unwrap();
+        let program = attach(&facts, Mode::Auto, &[]).unwrap();
         sh(&format!("ip link del {OURS}"));
         assert!(program.counters().is_ok());
         drop(program);
-        let error = Program::attach(&facts, Mode::Auto, &[], 0).err().unwrap().to_string();
+        let error = attach(&facts, Mode::Auto, &[]).err().unwrap().to_string();
         assert!(error.contains(OURS), "{error}");
     });
 }
@@ -87,11 +87,11 @@ fn an_access_list_that_does_not_fit_is_refused() {
         let list = |len: u16| -> Vec<[u8; 6]> {
             (0..len).map(|n| [2, 0, 0, 1, n.to_be_bytes()[0], n.to_be_bytes()[1]]).collect()
         };
-        let error = Program::attach(&facts(), Mode::Auto, &list(4097), 0).err().unwrap();
+        let error = attach(&facts(), Mode::Auto, &list(4097)).err().unwrap();
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("4097 addresses, the most is 4096"), "{source}");
         assert_eq!(facts().attached, []);
-        let mut program = Program::attach(&facts(), Mode::Auto, &list(4096), 0).unwrap();
+        let mut program = attach(&facts(), Mode::Auto, &list(4096)).unwrap();
         // A full list can be replaced by another full one.
         let other: Vec<[u8; 6]> = list(4096).iter().map(|mac| [6, 0, 0, 2, mac[4], mac[5]]).collect();
         program.set_acl(&other).unwrap();

@@ -7,7 +7,7 @@ use xblade_kit::{OURS, PEER, Pair, apply, needs_root, sh, until};
 use xblade::link::{Counter, Facts, Mode, PacketSocket, Program};
 use xblade::wire::ether::Mac;
 
-use crate::ours::{facts, until_detached};
+use crate::ours::{attach, facts, until_detached};
 
 const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xaa];
 const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xbb];
@@ -54,7 +54,7 @@ fn counted(pair: &Pair, program: Program, to: [u8; 6], counter: Counter) -> Prog
 fn every_change_at_run_time_takes_effect() {
     for mode in [Mode::Native, Mode::Generic] {
         let pair = pair();
-        let mut program = pair.ours.run(move || Program::attach(&facts(), mode, &[], 0).unwrap());
+        let mut program = pair.ours.run(move || attach(&facts(), mode, &[]).unwrap());
         program = counted(&pair, program, OUR_MAC, Counter::NoSocket);
 
         // veth: the receive queue is that of the sender, which the kernel chooses.

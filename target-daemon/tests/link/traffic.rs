@@ -7,7 +7,7 @@ use xblade_kit::{OURS, PEER, PacketSocket, Pair, Space, apply, needs_root};
 
 use xblade::link::{Counter, Mode, Program};
 
-use crate::ours::facts;
+use crate::ours::{attach, facts};
 
 const BYTES: usize = 200_000;
 const LIMIT: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ fn each_mtu_and_mode(check: impl Fn(&Pair, &Program)) {
         for mode in [Mode::Native, Mode::Generic] {
             let pair = Pair::new();
             pair.mtu(mtu);
-            let program = pair.ours.run(move || Program::attach(&facts(), mode, &[], 0).unwrap());
+            let program = pair.ours.run(move || attach(&facts(), mode, &[]).unwrap());
             check(&pair, &program);
         }
     }

@@ -14,9 +14,11 @@ pub fn status(status: &Snapshot) -> String {
 fn interfaces(status: &Snapshot) -> String {
     let mut table = Table::new(["INTERFACE", "LINK", "MAC", ">MTU", ">QUEUES", "DRIVER", "XDP"]);
     for one in &status.interfaces {
-        table.row([&one.name, &link(one), &one.mac, &one.mtu, &one.queues, &one.driver, &one.mode]);
+        let mode = if one.zero_copy { "zero-copy" } else { &one.mode };
+        table.row([&one.name, &link(one), &one.mac, &one.mtu, &one.queues, &one.driver, &mode]);
     }
-    table.to_string()
+    let warning = |one: &Interface| Some(format!("\n{}: {}\n", one.name, one.warning.as_ref()?));
+    table.to_string() + &status.interfaces.iter().filter_map(warning).collect::<String>()
 }
 
 fn link(interface: &Interface) -> &'static str {

@@ -2,12 +2,14 @@
 
 use super::super::failure::chain;
 use super::super::interface::{advised, instead_of_a_second};
+use super::super::plan;
 use super::Line;
-use crate::link::{self, AttachError, Facts, FactsError, Occupant, XdpMode};
+use crate::config::Serve;
+use crate::link::{self, AttachError, Facts, FactsError, Mode, Occupant};
 use crate::shelf;
 
-/// Lines for an interface.
-pub fn lines(facts: &Result<Facts, FactsError>) -> Vec<Line> {
+/// Lines for an interface and a configuration.
+pub fn lines(serve: &Serve, facts: &Result<Facts, FactsError>) -> Vec<Line> {
     let facts = match facts {
         Ok(facts) => facts,
         Err(e) => return vec![Line::Fix(chain(e))],
@@ -19,8 +21,11 @@ pub fn lines(facts: &Result<Facts, FactsError>) -> Vec<Line> {
         ))];
     }
     let driver = if facts.driver.is_empty() { "unknown" } else { &facts.driver };
-    let mut lines =
-        vec![Line::Ok(format!("{name}: driver {driver}, {} queue(s), XDP {}", facts.queues, xdp(facts)))];
+    let mut lines = vec![Line::Ok(format!(
+        "{name}: driver {driver}, {} queue(s), {}",
+        facts.queues,
+        reception(serve, facts)
+    ))];
     lines.push(link_state(facts));
     lines.push(mtu(facts));
     for (mode, id) in &facts.attached {
@@ -48,15 +53,24 @@ fn occupied(occupant: &Occupant) -> Line {
     ))
 }
 
-fn xdp(facts: &Facts) -> String {
-    let Some(native) = facts.native else {
-        return "generic (the driver does not report native support)".into();
+/// How `serve` would receive. Only attaching shows whether the driver accepts the MTU.
+fn reception(serve: &Serve, facts: &Facts) -> String {
+    let reception = plan::reception(serve, facts);
+    let copy = match reception.zero_copy {
+        Ok(()) => "zero-copy".to_owned(),
+        Err(reason) => format!("copy ({reason})"),
     };
-    if !native {
-        return "generic only".into();
+    let fragments = facts.rx_sg == Some(false) && plan::descriptors_per_frame(facts.mtu) > 1;
+    match (reception.mode, facts.native) {
+        (Mode::Generic, _) => "XDP in generic mode".to_owned(),
+        (_, Some(false)) => "XDP in generic mode (the driver has no native mode)".to_owned(),
+        (_, None) => "XDP in native mode if the driver has it".to_owned(),
+        _ if fragments => format!(
+            "XDP in generic mode if the driver {} refuses native mode at MTU {}, else {copy}",
+            facts.driver, facts.mtu
+        ),
+        _ => format!("XDP in native mode, {copy}"),
     }
-    let yes = |known: Option<bool>| if known == Some(true) { "yes" } else { "no" };
-    format!("{}, jumbo frames {}, zero-copy {}", XdpMode::Native, yes(facts.rx_sg), yes(facts.zero_copy))
 }
 
 fn link_state(facts: &Facts) -> Line {

@@ -2,15 +2,13 @@
 
 use std::fs;
 
+use super::super::plan::KERNEL_FRAGMENTS;
 use super::Line;
 use crate::link;
 use crate::privilege;
 
 /// The first kernel with XDP programs for multi-fragment frames.
 const KERNEL_MIN: (u32, u32) = (5, 18);
-
-/// The first kernel with AF_XDP sockets for multi-fragment frames.
-const KERNEL_JUMBO: (u32, u32) = (6, 6);
 
 /// The most descriptors of an export, and those of the process besides its exports.
 const FILES_PER_EXPORT: u64 = 4;
@@ -29,7 +27,7 @@ fn kernel() -> Line {
     let release = release.trim();
     let version = link::kernel();
     let newer = "Debian 12 has one in bookworm-backports (linux-image-amd64)";
-    if version >= KERNEL_JUMBO {
+    if version >= KERNEL_FRAGMENTS {
         Line::Ok(format!("kernel {release}"))
     } else if version >= KERNEL_MIN {
         Line::Hint(format!("kernel {release}: more than 4 sectors a frame need 6.6 or newer; {newer}"))

@@ -89,7 +89,7 @@ fn tuning(names: &[String], serve: &Serve) -> Vec<Line> {
     let mut found = tuned(&machine, Scope::Machine);
     let mut lines: Vec<Line> = found.iter().filter_map(of_setting).collect();
     for facts in &interfaces {
-        lines.extend(interface::lines(facts));
+        lines.extend(interface::lines(serve, facts));
         if let Some(facts) = facts.as_ref().ok().filter(|facts| !facts.loopback) {
             let settings = tuned(&of(facts), Scope::Interface);
             lines.extend(settings.iter().filter_map(of_setting));

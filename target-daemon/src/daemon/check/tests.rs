@@ -1,6 +1,7 @@
 //! What `check` says of settings, on a made-up machine.
 
 use super::*;
+use crate::config::{AutoOff, XdpMode};
 use crate::golden;
 use crate::tune::tests::{Bench, cores};
 
@@ -47,6 +48,60 @@ fn demands_follow_from_the_configuration() {
         format!("xblade tune --apply -i lo --cores 2-3 --spin --busy-poll --ring 6400 --huge-pages {pages}");
     assert_eq!(remedy(&found, &[&lo]), command);
     assert_eq!(remedy(&Demands::default(), &[]), "xblade tune --apply -i IF");
+}
+
+/// `check` and `serve` choose by the same function.
+#[test]
+fn check_names_the_mode_and_the_reason() {
+    let lo = Facts {
+        loopback: false,
+        name: "eth1".into(),
+        driver: "nic".into(),
+        queues: 2,
+        ..Facts::read("lo").unwrap()
+    };
+    let facts = |mtu, rx_sg, zero_copy| Facts {
+        mtu,
+        native: Some(true),
+        rx_sg: Some(rx_sg),
+        zero_copy: Some(zero_copy > 0),
+        zero_copy_segments: zero_copy,
+        ..lo.clone()
+    };
+    let serve = |options: &[&str]| {
+        let mut serve = Serve::default();
+        for option in options {
+            match *option {
+                "generic" => serve.xdp_mode = XdpMode::Generic,
+                "zero-copy off" => serve.zero_copy = AutoOff::Off,
+                _ => serve.multi_fragment = AutoOff::Off,
+            }
+        }
+        serve
+    };
+    for (options, facts, expected) in [
+        (vec![], facts(1500, true, 1), "in native mode, zero-copy"),
+        (vec![], facts(1500, true, 0), "in native mode, copy (the driver has no zero-copy)"),
+        (vec!["zero-copy off"], facts(1500, true, 1), "in native mode, copy (--zero-copy off)"),
+        (
+            vec![],
+            facts(9000, true, 1),
+            "in native mode, copy (the driver's zero-copy is for frames of one chunk, and MTU 9000 needs 3)",
+        ),
+        (vec![], facts(9000, true, 8), "in native mode, zero-copy"),
+        (vec!["multi-fragment off"], facts(9000, true, 1), "in native mode, zero-copy"),
+        (
+            vec![],
+            facts(9000, false, 1),
+            "in generic mode if the driver nic refuses native mode at MTU 9000, else copy (the driver's zero-copy is \
+             for frames of one chunk, and MTU 9000 needs 3)",
+        ),
+        (vec!["generic"], facts(1500, true, 1), "in generic mode"),
+    ] {
+        let lines = interface::lines(&serve(&options), &Ok(facts));
+        let expected = format!("OK    eth1: driver nic, 2 queue(s), XDP {expected}");
+        assert_eq!(lines.first().map(ToString::to_string), Some(expected), "{options:?}");
+    }
 }
 
 /// Every setting, otherwise and as it should be: after `xblade tune --apply`.
