@@ -84,22 +84,6 @@ pub struct Lane<R: Rings> {
     counters: LaneCounters,
 }
 
-/// What [`Lane::fill_probe`] returns.
-#[derive(Debug)]
-pub struct FillProbe<R: Rings> {
-    queues: Arc<SharedQueues<R::FillCompletion>>,
-    table: Arc<ChunkTable>,
-}
-
-impl<R: Rings> FillProbe<R> {
-    /// Number of chunks that the kernel has taken from the fill ring and not yet delivered.
-    /// In zero-copy mode the NIC has them; without any, it can receive nothing. `None` if a
-    /// lane is using the rings.
-    pub fn taken(&self) -> Option<u32> {
-        self.queues.taken(&self.table)
-    }
-}
-
 impl<R: Rings> Lane<R> {
     /// One lane for each of `rings`, all on one UMEM and fill/completion pair, with the
     /// fill ring full. Opens at most [`LANES_MAX`].
@@ -145,11 +129,6 @@ impl<R: Rings> Lane<R> {
     /// The underlying rings.
     pub fn rings(&self) -> &R {
         &self.rings
-    }
-
-    /// For another thread: how many chunks of the fill ring the kernel has taken.
-    pub fn fill_probe(&self) -> FillProbe<R> {
-        FillProbe { queues: Arc::clone(&self.queues), table: Arc::clone(self.pool.table()) }
     }
 
     /// The descriptor to poll for received frames.

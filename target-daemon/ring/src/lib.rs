@@ -35,10 +35,10 @@ mod xsk;
 
 pub use chunk_table::LANES_MAX;
 pub use frame::{FRAGMENTS_MAX, Frame};
-pub use lane::{ChunkCounts, FillProbe, Lane, LaneCounters, NoChunks, TxFull};
+pub use lane::{ChunkCounts, Lane, LaneCounters, NoChunks, TxFull};
 pub use open::{BusyPoll, OpenError, SocketConfig, ZeroCopy, open, open_several};
 pub use pool::Imbalance;
-pub use rings::{Descriptor, FillCompletion, RingStatistics, Rings};
+pub use rings::{Descriptor, FillCompletion, RingStatistics, Rings, fill_target};
 pub use umem::Umem;
 pub use xsk::{XskFillCompletion, XskRings};
 

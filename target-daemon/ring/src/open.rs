@@ -11,6 +11,7 @@ use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, SocketConfig as XskConfi
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem as XskUmem};
 
 use super::chunk_table::LANES_MAX;
+use super::rings::fill_target;
 use super::xsk::{BoundMode, XskFillCompletion, XskRings};
 use super::{Lane, Umem};
 
@@ -58,7 +59,7 @@ pub struct SocketConfig {
     pub chunks: u32,
     /// Bytes in a chunk: 2048 or 4096.
     pub chunk_bytes: u32,
-    /// Entries in the rx ring and in the fill ring.
+    /// Entries in the rx ring.
     pub rx_ring: u32,
     /// Entries in the tx ring and in the completion ring.
     pub tx_ring: u32,
@@ -98,7 +99,7 @@ pub fn open(wanted: &SocketConfig) -> Result<Lane<XskRings>, OpenError> {
 ///
 /// An [`OpenError`].
 pub fn open_several(wanted: &SocketConfig, sockets: usize) -> Result<Vec<Lane<XskRings>>, OpenError> {
-    let (umem, chunk_descriptors) = make_umem(wanted)?;
+    let (umem, chunk_descriptors) = make_umem(wanted, sockets)?;
     let unusable = || bind_error(wanted, io::Error::other("the UMEM has no memory"));
     let memory = memory_of(&umem, &chunk_descriptors, wanted).ok_or_else(unusable)?;
     let chunk_descriptors: Arc<[FrameDesc]> = chunk_descriptors.into();
@@ -106,7 +107,8 @@ pub fn open_several(wanted: &SocketConfig, sockets: usize) -> Result<Vec<Lane<Xs
     let Some((fill, completion)) = own else {
         return Err(bind_error(wanted, io::Error::other("the UMEM has no rings of its own")));
     };
-    let fill_completion = XskFillCompletion::new(fill, completion, Arc::clone(&chunk_descriptors), wanted);
+    let fill_completion =
+        XskFillCompletion::new(fill, completion, Arc::clone(&chunk_descriptors), wanted, sockets);
     let rings = |queues| XskRings::new(queues, umem.clone(), Arc::clone(&chunk_descriptors), mode, wanted);
     // With several sockets in zero-copy mode the kernel takes descriptors from them in
     // turn, one by one, and the driver would send pieces of different frames as one frame
@@ -124,7 +126,7 @@ pub fn open_several(wanted: &SocketConfig, sockets: usize) -> Result<Vec<Lane<Xs
     Ok(Lane::open(all, fill_completion, &memory))
 }
 
-fn make_umem(wanted: &SocketConfig) -> Result<(XskUmem, Vec<FrameDesc>), OpenError> {
+fn make_umem(wanted: &SocketConfig, sockets: usize) -> Result<(XskUmem, Vec<FrameDesc>), OpenError> {
     let unusable = |what, value, remedy| OpenError(format!("{what} {value} is not usable: {remedy}"), None);
     let ring =
         |what, entries: u32| entries.try_into().map_err(|_| unusable(what, entries, "give a power of two"));
@@ -133,7 +135,7 @@ fn make_umem(wanted: &SocketConfig) -> Result<(XskUmem, Vec<FrameDesc>), OpenErr
     let config = UmemConfig::builder()
         .frame_size(wanted.chunk_bytes.try_into().map_err(|_| chunk())?)
         .frame_headroom(HEADROOM)
-        .fill_queue_size(ring("rx ring size", wanted.rx_ring)?)
+        .fill_queue_size(ring("rx ring size", fill_target(wanted.rx_ring, sockets).next_power_of_two())?)
         .comp_queue_size(ring("tx ring size", wanted.tx_ring)?)
         .build()
         .map_err(|_| chunk())?;

@@ -109,7 +109,7 @@ impl Pool {
     }
 
     /// The chunk table that all lanes of the UMEM share.
-    pub fn table(&self) -> &Arc<ChunkTable> {
+    pub fn table(&self) -> &ChunkTable {
         &self.table
     }
 

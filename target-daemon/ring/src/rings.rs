@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use super::BATCH;
+
 /// One entry of the rx or tx ring. On rx it comes from the kernel: `Lane` checks it
 /// before using it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -61,6 +63,13 @@ pub trait Rings {
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 }
 
+/// Number of chunks for receiving on a queue with this many sockets: more than their rx rings
+/// hold, so that the NIC keeps some while the workers are paused. Some drivers never recover
+/// from a receive ring that ran dry (igb in Linux 6.14 to 6.18.16).
+pub fn fill_target(rx_ring: u32, sockets: usize) -> u32 {
+    rx_ring.saturating_mul(sockets as u32).saturating_add(BATCH as u32)
+}
+
 /// The fill and completion ring of a UMEM on a queue. All sockets on the queue share
 /// them, so only one thread at a time uses them (`SharedQueues`). As with `Rings`, an
 /// address is passed to `fill` only if the kernel does not already have its chunk.
@@ -72,8 +81,8 @@ pub trait FillCompletion {
     /// Takes addresses that the kernel has finished sending; returns their number.
     fn complete(&mut self, out: &mut [u64]) -> usize;
 
-    /// Size of the fill ring in entries.
-    fn fill_size(&self) -> u32;
+    /// Number of chunks that the kernel should have for receiving ([`fill_target`]).
+    fn fill_target(&self) -> u32;
 
     /// Number of free entries in the fill ring.
     fn fill_room(&mut self) -> u32;

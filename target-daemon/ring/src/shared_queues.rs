@@ -25,10 +25,8 @@ const KEEP_MAX: u32 = 4 * BATCH as u32;
 #[derive(Debug)]
 pub struct SharedQueues<S> {
     shared: Mutex<Shared<S>>,
-    /// Maximum number of chunks with the kernel for receiving: in the fill ring, or
-    /// received and not yet read. Counts one fill ring of chunks per lane (as far as
-    /// there are enough), so that the fill ring stays full even if a stalled worker has a
-    /// full rx ring.
+    /// Maximum number of chunks with the kernel for receiving: in the fill ring, with the
+    /// NIC, or received and not yet read.
     fill_max: u32,
     /// Free chunks that a lane keeps for itself; it shares any beyond that.
     keep: u32,
@@ -48,7 +46,7 @@ impl<S: FillCompletion> SharedQueues<S> {
     /// frames, so that replies longer than their requests find chunks to grow into.
     pub fn new(fill_completion: S, chunks: u32, lanes: usize) -> Self {
         let lanes = lanes.max(1) as u32;
-        let fill_max = fill_completion.fill_size().saturating_mul(lanes).min(chunks / 2);
+        let fill_max = fill_completion.fill_target().min(chunks / 2);
         let part = (chunks - fill_max) / lanes;
         // Other lanes cannot use what a sleeping lane keeps.
         let keep = if lanes > 1 { part.min(KEEP_MAX) } else { part };
@@ -111,14 +109,6 @@ impl<S: FillCompletion> SharedQueues<S> {
             return Ok(());
         }
         Err(Imbalance { counted: [counted, 0, 0, 0], expected: [listed, 0, 0, 0] })
-    }
-
-    /// Number of chunks that the kernel has taken from the fill ring and not yet delivered;
-    /// `None` if a lane uses the rings at the moment.
-    pub fn taken(&self, table: &ChunkTable) -> Option<u32> {
-        let mut shared = self.try_lock()?;
-        let unread = shared.rings.fill_size() - shared.rings.fill_room();
-        Some(table.filled().saturating_sub(unread))
     }
 
     /// Number of free chunks on the shared list.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue, Umem};
 
+use super::rings::fill_target;
 use super::{BATCH, Descriptor, FillCompletion, RingStatistics, Rings, SocketConfig};
 
 /// Maximum number of `sendto` calls in one kick; the next kick sends the rest.
@@ -46,7 +47,7 @@ pub struct XskFillCompletion {
     completion: CompQueue,
     chunk_descriptors: Arc<[FrameDesc]>,
     chunk_shift: u32,
-    fill_size: u32,
+    fill_target: u32,
     scratch: [FrameDesc; BATCH],
 }
 
@@ -56,13 +57,14 @@ impl XskFillCompletion {
         completion: CompQueue,
         chunk_descriptors: Arc<[FrameDesc]>,
         wanted: &SocketConfig,
+        sockets: usize,
     ) -> Self {
         Self {
             fill,
             completion,
             chunk_descriptors,
             chunk_shift: wanted.chunk_bytes.trailing_zeros(),
-            fill_size: wanted.rx_ring,
+            fill_target: fill_target(wanted.rx_ring, sockets),
             scratch: [FrameDesc::default(); BATCH],
         }
     }
@@ -227,8 +229,8 @@ impl FillCompletion for XskFillCompletion {
         n
     }
 
-    fn fill_size(&self) -> u32 {
-        self.fill_size
+    fn fill_target(&self) -> u32 {
+        self.fill_target
     }
 
     fn fill_room(&mut self) -> u32 {

@@ -318,17 +318,3 @@ proptest! {
         }
     }
 }
-
-#[test]
-fn the_probe_counts_what_the_kernel_has_taken() {
-    let (mut lane, wire) = lane(64);
-    let probe = lane.fill_probe();
-    assert_eq!(probe.taken(), Some(0));
-    assert!(wire.deliver(&pattern(4000)));
-    assert_eq!(probe.taken(), Some(3));
-    let frame = receive(&mut lane).pop().unwrap();
-    assert_eq!(probe.taken(), Some(0));
-    lane.release(frame);
-    lane.refill();
-    assert_eq!(probe.taken(), Some(0));
-}

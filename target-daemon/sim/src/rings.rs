@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xblade_ebpf::Stamp;
 
-use xblade_ring::{Descriptor, FillCompletion, Lane, RingStatistics, Rings, Umem};
+use xblade_ring::{Descriptor, FillCompletion, Lane, RingStatistics, Rings, Umem, fill_target};
 
 /// Headroom in front of every received frame, as in the kernel's rings.
 const HEADROOM: u32 = 476;
@@ -47,6 +47,16 @@ struct State {
     down: bool,
 }
 
+impl State {
+    fn fill_target(&self) -> u32 {
+        fill_target(self.ring_size as u32, self.sockets.len())
+    }
+
+    fn fill_size(&self) -> usize {
+        self.fill_target().next_power_of_two() as usize
+    }
+}
+
 #[derive(Debug, Default)]
 struct Socket {
     rx: VecDeque<Descriptor>,
@@ -56,8 +66,9 @@ struct Socket {
 }
 
 impl FakeRings {
-    /// A lane over new memory: `chunks` chunks of `chunk_bytes`, fill and tx rings with
-    /// `ring_size` entries. `None` if [`Umem::new`] refuses these sizes.
+    /// A lane over new memory: `chunks` chunks of `chunk_bytes`, rx and tx rings with
+    /// `ring_size` entries. `None` if [`Umem::new`] refuses
+    /// these sizes.
     pub fn open(chunks: u32, chunk_bytes: u32, ring_size: u32) -> Option<(Lane<Self>, FakeWire)> {
         Self::open_several(1, chunks, chunk_bytes, ring_size)?.pop()
     }
@@ -139,7 +150,7 @@ impl Rings for FakeRings {
 impl FillCompletion for FakeFillCompletion {
     fn fill(&mut self, addrs: &[u64]) -> usize {
         let mut state = lock(&self.state);
-        if state.fill.len() + addrs.len() > state.ring_size {
+        if state.fill.len() + addrs.len() > state.fill_size() {
             return 0;
         }
         state.fill.extend(addrs);
@@ -155,13 +166,13 @@ impl FillCompletion for FakeFillCompletion {
         n
     }
 
-    fn fill_size(&self) -> u32 {
-        lock(&self.state).ring_size as u32
+    fn fill_target(&self) -> u32 {
+        lock(&self.state).fill_target()
     }
 
     fn fill_room(&mut self) -> u32 {
         let state = lock(&self.state);
-        (state.ring_size - state.fill.len()) as u32
+        (state.fill_size() - state.fill.len()) as u32
     }
 
     fn needs_wakeup(&self) -> bool {

@@ -192,3 +192,16 @@ proptest! {
         prop_assert_eq!(sending, 0);
     }
 }
+
+/// Some drivers never recover from a receive ring without buffers.
+#[test]
+fn full_rx_rings_leave_the_nic_some_chunks() {
+    for lanes in [1, 2, 4] {
+        let lanes = FakeRings::open_several(lanes, 1024, CHUNK, 64).unwrap();
+        for (_, wire) in &lanes {
+            let delivered = (0..100).filter(|_| wire.deliver(&pattern(60))).count();
+            assert_eq!(delivered, 64);
+        }
+        assert!(lanes[0].1.take_fill().is_some(), "{} lanes", lanes.len());
+    }
+}

@@ -120,7 +120,7 @@ impl FillCompletion for Kernel {
         n
     }
 
-    fn fill_size(&self) -> u32 {
+    fn fill_target(&self) -> u32 {
         2
     }
 
