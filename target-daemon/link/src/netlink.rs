@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libc::{
     IFLA_ADDRESS, IFLA_ALT_IFNAME, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO,
-    IFLA_MASTER, IFLA_MTU, IFLA_NUM_RX_QUEUES, IFLA_PROP_LIST, IFLA_XDP, NLM_F_ACK, NLM_F_DUMP,
+    IFLA_MASTER, IFLA_MTU, IFLA_NUM_RX_QUEUES, IFLA_PROP_LIST, IFLA_STATS64, IFLA_XDP, NLM_F_ACK, NLM_F_DUMP,
     NLM_F_REQUEST, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK,
 };
 
@@ -54,6 +54,11 @@ pub struct Interface {
     /// The index of the interface on which it was created, as for a VLAN, in this network
     /// namespace; 0 if none.
     pub lower: u32,
+    /// Frames received.
+    pub received: u64,
+    /// Frames that arrived and were lost for want of buffers, or for a reason that the
+    /// driver does not name.
+    pub lost: u64,
 }
 
 impl Interface {
@@ -176,6 +181,13 @@ fn interface(body: &[u8]) -> Option<Interface> {
             IFLA_LINK => interface.lower = number()?,
             IFLA_MASTER => interface.master = number()?,
             IFLA_NUM_RX_QUEUES => interface.rx_queues = number()?,
+            // rtnl_link_stats64: rx_packets; rx_dropped, rx_over_errors, rx_fifo_errors and
+            // rx_missed_errors.
+            IFLA_STATS64 => {
+                let field = |index: usize| u64_at(value, 8 * index).unwrap_or_default();
+                interface.received = field(0);
+                interface.lost = [6, 11, 14, 15].map(field).iter().sum();
+            }
             IFLA_LINK_NETNSID => is_elsewhere = true,
             // The other end of a veth pair is not below it.
             IFLA_LINKINFO => {
@@ -221,6 +233,10 @@ pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
 /// The number at an offset.
 pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
@@ -251,6 +267,7 @@ mod tests {
         body.extend(attribute(IFLA_NUM_RX_QUEUES, &4_u32.to_ne_bytes()));
         body.extend(attribute(IFLA_LINK, &3_u32.to_ne_bytes()));
         body.extend(attribute(IFLA_MASTER, &9_u32.to_ne_bytes()));
+        body.extend(attribute(IFLA_STATS64, &(1..17_u64).flat_map(u64::to_ne_bytes).collect::<Vec<_>>()));
         let names =
             [attribute(IFLA_ALT_IFNAME, b"enp7s0\0"), attribute(IFLA_ALT_IFNAME, b"storage\0")].concat();
         body.extend(attribute(IFLA_PROP_LIST | 0x8000, &names));
@@ -273,6 +290,8 @@ mod tests {
             alt_names: vec!["enp7s0".into(), "storage".into()],
             master: 9,
             lower: 3,
+            received: 1,
+            lost: 7 + 12 + 15 + 16,
         };
         assert_eq!(found, [want.clone(), want]);
     }

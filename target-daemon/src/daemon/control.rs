@@ -157,7 +157,8 @@ impl Served<'_> {
         }
         if self.reviewed.elapsed() >= REVIEW {
             self.reviewed = Instant::now();
-            self.interfaces.iter_mut().for_each(|interface| interface.review(&self.options));
+            let all = link::all().unwrap_or_default();
+            self.interfaces.iter_mut().for_each(|interface| interface.review(&all, &self.options));
         }
         self.late.tell();
         self.notifier.remark(self.status());

@@ -8,7 +8,7 @@ use super::plan::{self, Reception};
 use crate::config::{self, Serve};
 use crate::control;
 use crate::link::{self, AttachError, Facts, Named, Owned, Program, XdpMode};
-use crate::ring::{self, FillProbe, Lane, SocketConfig, XskRings};
+use crate::ring::{self, Lane, SocketConfig, XskRings};
 use crate::shelf;
 use crate::store::Problem;
 
@@ -22,8 +22,25 @@ pub struct Interface {
     pub presence: Presence,
     /// Its sockets.
     pub rings: Rings,
-    /// What only a restart can change, as logged.
+    /// What only a restart or another remedy can change, as logged.
     pub warning: Option<String>,
+    /// Its counters at the last review.
+    arrivals: Arrivals,
+}
+
+/// Frames of an interface since its creation.
+#[derive(Clone, Copy, Default)]
+struct Arrivals {
+    /// By the driver's count, and by that of the XDP program. Some drivers leave out frames
+    /// that the program takes.
+    received: u64,
+    lost: u64,
+}
+
+impl Arrivals {
+    fn lost_all_since(self, before: Self) -> bool {
+        self.received == before.received && self.lost > before.lost
+    }
 }
 
 /// The sockets of an interface, as the kernel granted them at the start. The sandbox allows
@@ -36,33 +53,16 @@ pub struct Rings {
     pub multi_fragment: bool,
     /// Whether the NIC accesses their UMEM.
     pub zero_copy: bool,
-    /// The fill rings of zero-copy queues, and whether each was dry at the last review.
-    fill: Vec<(FillProbe<XskRings>, bool)>,
 }
 
 impl Rings {
     fn of(queues: &[Vec<(usize, Lane<XskRings>)>]) -> Self {
-        let first = || queues.iter().filter_map(|lanes| Some(&lanes.first()?.1));
-        let zero_copy = || first().filter(|lane| lane.rings().zero_copy());
+        let mut rings = queues.iter().filter_map(|lanes| Some(lanes.first()?.1.rings()));
         Self {
             queues: queues.len() as u32,
-            multi_fragment: first().all(|lane| lane.rings().multi_fragment()),
-            zero_copy: zero_copy().next().is_some(),
-            fill: zero_copy().map(|lane| (lane.fill_probe(), false)).collect(),
+            multi_fragment: rings.clone().all(XskRings::multi_fragment),
+            zero_copy: rings.any(XskRings::zero_copy),
         }
-    }
-}
-
-impl Rings {
-    /// Whether the NIC had no buffers for a queue at this review and the last.
-    fn has_dry_queue(&mut self, is_live: bool) -> bool {
-        let mut dry = false;
-        for (probe, was) in &mut self.fill {
-            let is = is_live && probe.taken() == Some(0);
-            dry |= is && *was;
-            *was = is;
-        }
-        dry
     }
 }
 
@@ -80,15 +80,16 @@ impl Interface {
         }
     }
 
-    /// Logs changes of the interface that only a restart can follow, and queues that cannot
-    /// receive. Call it once a second.
-    pub fn review(&mut self, options: &Serve) {
-        if self.presence != Presence::Here {
-            return;
-        }
+    /// Logs what only a restart or another remedy can change. Call it once a second, with all
+    /// interfaces.
+    pub fn review(&mut self, all: &[Named], options: &Serve) {
+        let now = all.iter().find(|one| one.index == self.facts.index);
+        let (Some(now), Presence::Here) = (now, self.presence) else { return };
         self.facts.queues = self.facts.queues_again();
-        let dry = self.rings.has_dry_queue(self.facts.is_live());
-        let warning = self.judge(options, dry);
+        let taken = self.program.as_ref().and_then(|program| program.counters().ok()).unwrap_or_default();
+        let now = Arrivals { received: now.received + taken.iter().sum::<u64>(), lost: now.lost };
+        let warning = self.judge(options, now.lost_all_since(self.arrivals));
+        self.arrivals = now;
         match &warning {
             Some(text) if warning != self.warning => warn!("{}: {text}", self.facts.name),
             _ => {}
@@ -96,16 +97,17 @@ impl Interface {
         self.warning = warning;
     }
 
-    fn judge(&self, options: &Serve, dry: bool) -> Option<String> {
+    /// `deaf`: frames arrived since the last review, and the NIC lost all of them.
+    fn judge(&self, options: &Serve, deaf: bool) -> Option<String> {
         let (facts, rings) = (&self.facts, &self.rings);
         let sectors = |multi_fragment| plan::sectors(facts.mtu, multi_fragment);
         let may = options.multi_fragment == config::AutoOff::Auto && link::kernel() >= plan::KERNEL_FRAGMENTS;
         let (now, possible) = (sectors(rings.multi_fragment), sectors(rings.multi_fragment || may));
-        if dry {
+        if deaf {
             return Some(format!(
-                "the NIC takes no buffers for a queue in zero-copy mode, so it receives nothing there (a fault of the \
-                 driver {}): run `ethtool -r {}`; if that does not last, restart xblade with `--zero-copy off`",
-                facts.driver, facts.name
+                "the NIC loses all frames: if this lasts, run `ethtool -r {}`, and if that does not help, restart xblade{}",
+                facts.name,
+                if rings.zero_copy { " with `--zero-copy off`" } else { "" }
             ));
         }
         if facts.queues > rings.queues {
@@ -159,6 +161,7 @@ pub fn look_up(options: &Serve) -> Result<Vec<Interface>, Failure> {
             presence: Presence::Here,
             rings: Rings::default(),
             warning: None,
+            arrivals: Arrivals::default(),
         });
     }
     Ok(interfaces)
@@ -426,19 +429,20 @@ mod tests {
             mtu: 1500,
             ..Facts::read("lo").unwrap()
         };
-        let judge = |queues, mtu, multi_fragment, dry, options: &Serve| {
+        let judge = |queues, mtu, multi_fragment, deaf, options: &Serve| {
             let interface = Interface {
                 facts: Facts { queues, mtu, ..lo.clone() },
                 program: None,
                 presence: Presence::Here,
                 rings: Rings { queues: 2, multi_fragment, ..Rings::default() },
                 warning: None,
+                arrivals: Arrivals::default(),
             };
-            interface.judge(options, dry).unwrap_or_default()
+            interface.judge(options, deaf).unwrap_or_default()
         };
         let (auto, off) =
             (Serve::default(), Serve { multi_fragment: config::AutoOff::Off, ..Serve::default() });
-        for (queues, mtu, multi_fragment, dry, options, expected) in [
+        for (queues, mtu, multi_fragment, deaf, options, expected) in [
             (2, 1500, false, false, &auto, ""),
             (1, 9000, true, false, &auto, ""),
             (2, 9000, false, false, &off, ""),
@@ -451,10 +455,14 @@ mod tests {
                 "MTU 9000 allows 16 sectors a frame, and the rings 4: restart xblade",
             ),
             (3, 1500, false, false, &auto, "3 queues, and xblade serves 2 of them: "),
-            (2, 1500, false, true, &auto, "the NIC takes no buffers for a queue in zero-copy mode"),
+            (2, 1500, false, true, &auto, "the NIC loses all frames: if this lasts, run `ethtool -r eth1`"),
         ] {
-            let text = judge(queues, mtu, multi_fragment, dry, options);
+            let text = judge(queues, mtu, multi_fragment, deaf, options);
             assert!(text.starts_with(expected) && text.is_empty() == expected.is_empty(), "{text}");
+        }
+        let seen = |received, lost| Arrivals { received, lost };
+        for (now, expected) in [((5, 7), false), ((5, 9), true), ((6, 9), false), ((6, 7), false)] {
+            assert_eq!(seen(now.0, now.1).lost_all_since(seen(5, 7)), expected, "{now:?}");
         }
     }
 }

@@ -122,7 +122,7 @@ fn a_queue_held_by_another_process_is_waited_for_and_then_named() {
     // As after a crash, while the kernel still tears down the old socket.
     let holder = hold(&pair.ours);
     let daemon = Daemon::spawn(&pair.ours, xblade(&serve));
-    daemon.wait_for("XDP in native mode");
+    daemon.wait_for("durable");
     thread::sleep(Duration::from_millis(200));
     holder.end_by(libc::SIGKILL);
     daemon.wait_for("ready:");
