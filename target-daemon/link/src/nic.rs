@@ -79,11 +79,25 @@ impl NicSetting {
 
     /// Whether this is a feature that the driver never changes.
     pub fn is_fixed(self, interface: &str) -> bool {
-        // One block, of which the first word has the changeable features.
-        // Those with an ETH_FLAG have its bit there.
-        let mut words = NONE;
-        words[0] = 1;
-        let changeable = || sys::ethtool_words(interface, Command::Features, words);
-        self.get == Command::Flags && changeable().is_ok_and(|words| words[1] & self.bits == 0)
+        let name = match self {
+            Self::RX_VLAN => "rx-vlan-hw-parse",
+            Self::NTUPLE => "rx-ntuple-filter",
+            _ => return false,
+        };
+        is_changeable(interface, name).is_ok_and(|changeable| !changeable)
     }
+}
+
+/// Whether the driver lets the user change a feature. Its bit differs between kernels.
+fn is_changeable(interface: &str, feature: &str) -> io::Result<bool> {
+    const BLOCKS: usize = 4;
+    const BLOCK_WORDS: usize = 4;
+    let names = sys::feature_names(interface)?;
+    let named = |name: &[u8; 32]| name.strip_prefix(feature.as_bytes()).is_some_and(|rest| rest[0] == 0);
+    let bit = names.iter().position(named).filter(|bit| *bit < 32 * BLOCKS).ok_or(io::ErrorKind::NotFound)?;
+    let mut words = NONE;
+    words[0] = BLOCKS as u32;
+    // The first word of each block has the changeable features.
+    let words = sys::ethtool_words(interface, Command::Features, words)?;
+    Ok(words[1 + bit / 32 * BLOCK_WORDS] >> (bit % 32) & 1 == 1)
 }

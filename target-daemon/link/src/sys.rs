@@ -95,6 +95,8 @@ pub enum Command {
     SetFlags = 0x26,
     /// `ethtool_gfeatures`, with as many blocks as the kernel has: at most four, of 4 words.
     Features = 0x3a,
+    /// `ethtool_gstrings`; see [`feature_names`].
+    Strings = 0x1b,
     Channels = 0x3c,
 }
 
@@ -113,6 +115,28 @@ pub fn ethtool_words(interface: &str, command: Command, words: Words) -> io::Res
 struct Structure {
     command: u32,
     words: Words,
+}
+
+/// More than a kernel has.
+const NAMES_MAX: usize = 256;
+
+/// `struct ethtool_gstrings`, with room for names at its end.
+#[repr(C)]
+struct Strings {
+    command: u32,
+    set: u32,
+    count: u32,
+    names: [[u8; 32]; NAMES_MAX],
+}
+
+/// The names of the features of an interface, padded with zeros, in the order of their bits
+/// in [`Command::Features`].
+pub fn feature_names(interface: &str) -> io::Result<Vec<[u8; 32]>> {
+    const ETH_SS_FEATURES: u32 = 4;
+    let (command, set) = (Command::Strings as u32, ETH_SS_FEATURES);
+    let mut strings = Box::new(Strings { command, set, count: 0, names: [[0; 32]; NAMES_MAX] });
+    ethtool(interface, &mut *strings)?;
+    Ok(strings.names.iter().take(strings.count as usize).copied().collect())
 }
 
 /// The commands for flow rules.
@@ -193,6 +217,9 @@ unsafe trait Ethtool {}
 
 // SAFETY: all integers; it is longer than the structure of any `Command`.
 unsafe impl Ethtool for Structure {}
+// SAFETY: 12 bytes, then 32 for each feature, of which the kernel has 64 or a few more: far
+// fewer than there is room for.
+unsafe impl Ethtool for Strings {}
 // SAFETY: ethtool_rxnfc is 192 bytes of integers, including the padding at its end; the
 // kernel writes no more locations after it than `count`, for which there is room.
 unsafe impl Ethtool for RxRules {}

@@ -174,8 +174,7 @@ pub struct Serve {
     pub zero_copy: AutoOff,
 
     /// Frames longer than a UMEM chunk, for jumbo frames: where the kernel has
-    /// them (auto), or never (off). Without them a frame has 4 sectors at most, and
-    /// drivers with zero-copy for short frames only can use it.
+    /// them (auto), or never (off). Without them a frame has 4 sectors at most.
     #[arg(long, value_enum, default_value_t)]
     pub multi_fragment: AutoOff,
 

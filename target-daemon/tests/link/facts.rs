@@ -57,6 +57,7 @@ fn settings_of_a_nic_are_those_of_ethtool() {
         rx_vlan.write(OURS, 1).unwrap();
         assert_eq!(shown(), whole, "nothing else was changed");
         assert!(!rx_vlan.is_fixed(OURS) && rx_vlan.is_fixed("lo"));
+        assert!(NicSetting::NTUPLE.is_fixed(OURS) && !NicSetting::RX_RING.is_fixed(OURS));
         for setting in [NicSetting::RX_RING, NicSetting::RX_USECS, NicSetting::PAUSE_RX] {
             let error = setting.read(OURS).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP), "{setting:?}");
