@@ -7,6 +7,21 @@ use crate::load::Pattern;
 
 use super::PortKind;
 
+/// Interfaces of two hosts.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Between two hosts")]
+pub struct TwoHosts {
+    /// Measure on a real network, instead of a veth pair: interface of the targets, on this host.
+    #[arg(short, long, value_name = "IF", required = false, requires_all = ["remote", "remote_interface"])]
+    pub interface: String,
+    /// Words that run a command on the generator's host, for example "ssh root@host2".
+    #[arg(long, value_name = "COMMAND", required = false, requires_all = ["interface", "remote_interface"])]
+    pub remote: String,
+    /// Interface of the generator, on its host.
+    #[arg(long, value_name = "IF", required = false, requires_all = ["interface", "remote"])]
+    pub remote_interface: String,
+}
+
 /// Arguments of `compare`. What is not given is as the profile says.
 #[derive(clap::Args, Debug)]
 pub struct CompareArgs {
@@ -53,7 +68,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "OP:BYTES[:WINDOW]", help_heading = "Cases")]
     pub case: Vec<Case>,
     /// MTU to measure at [default: 1500, or 9000 for requests that do not fit that].
-    #[arg(long, value_name = "N", help_heading = "Cases")]
+    #[arg(long, value_name = "N", help_heading = "Cases", conflicts_with = "remote")]
     pub mtu: Option<usize>,
     /// Requests in flight.
     #[arg(long, value_name = "N", help_heading = "Cases", value_parser = clap::value_parser!(u16).range(1..))]
@@ -93,4 +108,7 @@ pub struct CompareArgs {
     /// Directory for the report [default: ./xblade-report-PROFILE-TIME].
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
+    /// The hosts of a real network.
+    #[command(flatten)]
+    pub hosts: Option<TwoHosts>,
 }

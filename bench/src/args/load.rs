@@ -1,6 +1,6 @@
 //! Arguments of `load`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::Deserialize;
@@ -99,18 +99,20 @@ pub struct LoadArgs {
     /// Pin to this core, and never sleep; with several threads a list with one for each.
     #[arg(long, value_name = "CORE", value_delimiter = ',')]
     pub cpu: Vec<usize>,
-    /// Write the results to this file as JSON.
+    /// Write the results to this file as JSON; "-" is standard output, without the text.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Write a report with all its files to this directory, which must be new or empty.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
-    /// A target on this host: report its CPU time for each request.
-    #[arg(long, value_name = "PID")]
-    pub watch_pid: Option<u32>,
 }
 
 impl LoadArgs {
+    /// Whether standard output is for JSON.
+    pub fn prints_json(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
+
     /// The percentage of reads.
     pub fn reads(&self) -> u8 {
         match self.op {

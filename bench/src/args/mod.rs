@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::aoe::Address;
 
-pub use compare::CompareArgs;
+pub use compare::{CompareArgs, TwoHosts};
 pub use load::{LoadArgs, Op, PortKind};
 
 /// Finds, loads and measures ATA-over-Ethernet targets.
@@ -30,7 +30,7 @@ pub enum Command {
     Load(Box<LoadArgs>),
     /// Answer like a target, without a store: the ceiling of the path.
     Echo(EchoArgs),
-    /// Measure xblade, vblade, the echo and fio in turn, on a veth pair and a file of its own.
+    /// Measure xblade, vblade, the echo and fio in turn, on a veth pair or between two hosts.
     Compare(Box<CompareArgs>),
     /// Render a stored result again.
     Report(ReportArgs),

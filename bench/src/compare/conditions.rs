@@ -16,17 +16,17 @@ const CHARGED: &str = "CPU seconds for a million requests, of the target's proce
      core: \"gen kernel\" is the share of the generator's core that the kernel took, for both of them";
 
 /// The conditions common to all targets.
-pub fn of_all(plan: &Plan, versions: Vec<Condition>) -> Vec<Condition> {
+pub fn of_all(plan: &Plan, pair: &Pair, versions: Vec<Condition>) -> Vec<Condition> {
     let mut all = vec![condition("profile", plan.profile.as_str())];
     all.extend(versions);
-    all.extend(conditions::of_host());
+    all.extend(conditions::of_host(std::slice::from_ref(&pair.target.interface)));
     let page_cache = if plan.cold {
         "a target's file is dropped from it before each measurement"
     } else {
         "files stay in it as they were written and as measurements leave them"
     };
     all.extend([
-        condition("network", "veth pair between two namespaces, one queue; nothing else on it"),
+        condition("network", pair.network()),
         condition("target's core", plan.target_core.to_string()),
         condition("generator's core", plan.generator_core.to_string()),
         condition("files", files(plan)),

@@ -21,8 +21,6 @@ const SPARE_MIB: u64 = 64;
 pub struct Files {
     /// By target; some have none.
     paths: Vec<Option<PathBuf>>,
-    /// The file for results during a measurement.
-    pub result: PathBuf,
 }
 
 impl Files {
@@ -39,7 +37,7 @@ impl Files {
         let id = std::process::id();
         let path = |at: usize| directory.join(format!("xbb-{id}-{at}.img"));
         let paths = wanted.iter().enumerate().map(|(at, wanted)| wanted.then(|| path(at))).collect();
-        let files = Self { paths, result: std::env::temp_dir().join(format!("xbb-{id}.json")) };
+        let files = Self { paths };
         for path in files.paths.iter().flatten() {
             write(path, mib).with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -68,7 +66,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        for path in self.paths.iter().flatten().chain([&self.result]) {
+        for path in self.paths.iter().flatten() {
             let _ = fs::remove_file(path);
         }
     }
@@ -127,10 +125,8 @@ mod tests {
         files.settle(1, true).unwrap();
         assert!(fs::read(files.path(0)).unwrap() == before, "nobody else's, and dropped from the cache only");
         let paths = [0, 2].map(|at| files.path(at).to_owned());
-        fs::write(&files.result, "x").unwrap();
-        let result = files.result.clone();
         drop(files);
-        assert!(paths.iter().chain([&result]).all(|path| !path.exists()));
+        assert!(paths.iter().all(|path| !path.exists()));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! `xblade-bench compare`: puts targets under the same load, one after the other, on a
-//! veth pair and temporary files.
+//! veth pair or between two hosts, and on temporary files.
 //!
 //! ```text
 //! profile ─► plan ─► rig: pair, files ──► target + generator ──► samples ─► document ─► report
@@ -35,6 +35,7 @@ use crate::signals;
 pub use case::Case;
 pub use target::Target;
 
+use pair::Pair;
 use plan::Plan;
 use rig::Rig;
 use target::Programs;
@@ -53,11 +54,16 @@ pub fn run(args: &CompareArgs) -> Result<bool> {
     let (programs, missing) = Programs::find(args, &mut plan)?;
     let mut warnings = warnings::of_machine(&plan, Path::new(ROOT));
     warnings.extend(missing);
-    let conditions = conditions::of_all(&plan, programs.versions(&plan.targets));
     let stop = signals::on_interrupt()?;
-    let rig = Rig::new(&plan, programs, args.port, &stop)?;
+    let pair = match &args.hosts {
+        Some(hosts) => Pair::of_hosts(hosts, &mut plan.cases)?,
+        None => Pair::veth()?,
+    };
+    let mut conditions = conditions::of_all(&plan, &pair, programs.versions(&plan.targets));
+    let rig = Rig::new(&plan, programs, pair, args.port, &stop)?;
     let section = |case: &Case| Ok(section(case.name(), rig.measure(case)?));
     let sections = plan.cases.iter().map(section).collect::<Result<_>>()?;
+    conditions.extend(args.hosts.iter().flat_map(|_| rig.generator.take()));
     drop(rig);
     let title = format!("xblade-bench compare: {}", plan.profile);
     let document = Document { title, conditions, warnings, sections };

@@ -1,42 +1,52 @@
-//! Two network namespaces with a veth pair between them, removed when dropped.
+//! The two ends of the network: a veth pair between two network namespaces, removed when
+//! dropped, or interfaces of two hosts, whose settings stay as they are.
 
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::args::TwoHosts;
+
+use super::case::Case;
 use super::shell;
+use super::target::EXPORT;
 
 /// Interface names. Each is alone in its namespace, so they cannot collide.
 const TARGET_IF: &str = "xbbt";
 const INITIATOR_IF: &str = "xbbi";
+const ONE_QUEUE: &str = "numtxqueues 1 numrxqueues 1";
+/// The name of this program on the other host.
+pub const BENCH: &str = "xblade-bench";
 
-/// One end of the pair.
+/// One end.
 #[derive(Clone, Debug)]
 pub struct End {
-    /// The namespace.
-    pub namespace: String,
-    /// The interface in the namespace.
-    pub interface: &'static str,
+    /// The words in front of a command that run it there.
+    pub reach: Vec<String>,
+    /// The interface there.
+    pub interface: String,
 }
 
-/// The pair. Dropping it removes the namespaces, and with them the interfaces.
+/// Both ends. Dropping it removes what was made.
 #[derive(Debug)]
 pub struct Pair {
     /// Where the target runs.
     pub target: End,
     /// Where the generator runs.
     pub initiator: End,
+    /// The namespaces of a veth pair: the target's, the generator's.
+    namespaces: Option<[String; 2]>,
 }
 
 impl End {
-    /// Runs a program here, on a core.
+    /// A program at this end, on a core.
     pub fn command(&self, core: usize, program: &Path) -> Command {
-        let mut command = Command::new("nsenter");
-        // Not `ip netns exec`: that hides /sys/fs/bpf.
-        command.arg(format!("--net=/run/netns/{}", self.namespace));
-        command.args(["taskset", "-c", &core.to_string()]).arg(program);
+        let core = core.to_string();
+        let mut words = self.words(&["taskset", "-c", &core]).into_iter();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).arg(program);
         command
     }
 
@@ -58,61 +68,123 @@ impl End {
         })
     }
 
-    /// The interface with its counters.
-    fn link(&self) -> Result<Value> {
-        let words = ["ip", "-n", &self.namespace, "-s", "-j", "link", "show", "dev", self.interface];
-        serde_json::from_str(&shell::run(&words)?).context("cannot read the output of `ip -s -j link`")
+    fn mtu(&self) -> Result<usize> {
+        let link = self.link()?;
+        let mtu = link.pointer("/0/mtu").and_then(Value::as_u64);
+        Ok(mtu.with_context(|| format!("the MTU of {} is unknown", self.interface))? as usize)
     }
 
-    /// Kills every process in its namespace; all of them are ours.
-    pub fn kill_all(&self) {
-        let pids = shell::run(&["ip", "netns", "pids", &self.namespace]).unwrap_or_default();
-        for pid in pids.split_whitespace() {
-            let _ = shell::run(&["kill", "-KILL", pid]);
-        }
+    /// The interface with its counters.
+    fn link(&self) -> Result<Value> {
+        let text = self.run(&["ip", "-s", "-j", "link", "show", "dev", &self.interface])?;
+        serde_json::from_str(&text).context("cannot read the output of `ip -s -j link`")
     }
 
     fn set(&self, words: &[&str]) -> Result<()> {
-        shell::run(&[&["ip", "-n", &self.namespace, "link", "set", self.interface], words].concat())
-            .map(|_| ())
+        self.run(&[&["ip", "link", "set", &self.interface], words].concat()).map(drop)
     }
 
-    /// Removes the namespace with all that runs in it. It may never have been made.
-    fn remove(&self) {
-        self.kill_all();
-        let _ = shell::run(&["ip", "netns", "del", &self.namespace]);
+    /// Runs a command at this end; returns its output.
+    fn run(&self, words: &[&str]) -> Result<String> {
+        shell::run(&self.words(words))
+    }
+
+    fn words<'a>(&'a self, words: &[&'a str]) -> Vec<&'a str> {
+        self.reach.iter().map(String::as_str).chain(words.iter().copied()).collect()
     }
 }
 
 impl Pair {
-    /// Creates the pair, with the ID of this process in the names.
-    pub fn new() -> Result<Self> {
+    /// Creates a veth pair, with the ID of this process in the names of its namespaces.
+    pub fn veth() -> Result<Self> {
         for path in shell::left_behind(Path::new("/run/netns")) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            End { namespace: name, interface: "" }.remove();
+            remove(&path.file_name().unwrap_or_default().to_string_lossy());
         }
-        let end =
-            |letter, interface| End { namespace: format!("xbb-{}-{letter}", std::process::id()), interface };
-        let pair = Self { target: end('t', TARGET_IF), initiator: end('i', INITIATOR_IF) };
+        let [t, i] = ["t", "i"].map(|letter| format!("xbb-{}-{letter}", std::process::id()));
+        let end = |namespace: &str, interface: &str| End {
+            // Not `ip netns exec`: that hides /sys/fs/bpf.
+            reach: vec!["nsenter".to_owned(), format!("--net=/run/netns/{namespace}")],
+            interface: interface.to_owned(),
+        };
+        let (target, initiator) = (end(&t, TARGET_IF), end(&i, INITIATOR_IF));
+        let pair = Self { target, initiator, namespaces: Some([t, i]) };
         pair.build().context("cannot make a veth pair (run as root)")?;
         Ok(pair)
     }
 
     fn build(&self) -> Result<()> {
-        let (t, i) = (&self.target, &self.initiator);
-        shell::run(&["ip", "netns", "add", &t.namespace])?;
-        shell::run(&["ip", "netns", "add", &i.namespace])?;
-        let queues = ["numtxqueues", "1", "numrxqueues", "1"];
-        let one = [&["ip", "link", "add", t.interface, "netns", &t.namespace], &queues[..]].concat();
-        let other =
-            [&["type", "veth", "peer", "name", i.interface, "netns", &i.namespace], &queues[..]].concat();
-        shell::run(&[one, other].concat())?;
+        let Some([t, i]) = &self.namespaces else { return Ok(()) };
+        shell::run(&["ip", "netns", "add", t])?;
+        shell::run(&["ip", "netns", "add", i])?;
+        let words = format!(
+            "ip link add {TARGET_IF} netns {t} {ONE_QUEUE} type veth peer name {INITIATOR_IF} netns {i} {ONE_QUEUE}"
+        );
+        shell::run(&words.split(' ').collect::<Vec<_>>())?;
         // Without an IPv6 address the kernel sends nothing by itself.
-        [t, i].iter().try_for_each(|end| end.set(&["addrgenmode", "none", "up"]))
+        [&self.target, &self.initiator].iter().try_for_each(|end| end.set(&["addrgenmode", "none", "up"]))
     }
 
-    /// Sets the MTU of both ends.
+    /// The ends on two hosts. Cases are measured at the MTU that both have.
+    pub fn of_hosts(hosts: &TwoHosts, cases: &mut [Case]) -> Result<Self> {
+        // A target must not outlive this process: nothing else would end it.
+        let here = ["setpriv", "--pdeathsig", "KILL"].map(str::to_owned).to_vec();
+        let there = shlex::split(&hosts.remote)
+            .with_context(|| format!("--remote '{}': a quotation mark is open", hosts.remote))?;
+        let target = End { reach: here, interface: hosts.interface.clone() };
+        let initiator = End { reach: there, interface: hosts.remote_interface.clone() };
+        let pair = Self { target, initiator, namespaces: None };
+        pair.check().with_context(|| format!("--remote '{}'", hosts.remote))?;
+        let (here, there) = (pair.target.mtu()?, pair.initiator.mtu()?);
+        for case in cases {
+            ensure!(
+                here == there && case.fits(here),
+                "a case of {} bytes needs one MTU on both hosts that it fits, for example {}, but {} here has {here}, \
+                 and {} there {there}: change them with `ip link set IF mtu {}`, or give another --case",
+                case.bytes(),
+                case.mtu,
+                hosts.interface,
+                hosts.remote_interface,
+                case.mtu
+            );
+            case.mtu = here;
+        }
+        Ok(pair)
+    }
+
+    /// Describes the network.
+    pub fn network(&self) -> String {
+        let (here, there) = (&self.target.interface, &self.initiator.interface);
+        match self.namespaces {
+            Some(_) => "veth pair between two namespaces, one queue; nothing else on it".to_owned(),
+            None => {
+                format!("{here} here, {there} on the generator's host ({})", self.initiator.reach.join(" "))
+            }
+        }
+    }
+
+    /// Checks that the other host has this program, and that no target answers at the address
+    /// that will be written to.
+    fn check(&self) -> Result<()> {
+        let (own, other) =
+            (concat!("xblade-bench ", env!("CARGO_PKG_VERSION")), self.initiator.run(&[BENCH, "--version"])?);
+        ensure!(own == other.trim(), "this is {own}, and there it is {}: install the same", other.trim());
+        let interface = &self.initiator.interface;
+        // Fails if no one answers.
+        let text = self.initiator.run(&[BENCH, "discover", "--json", "--interface", interface]);
+        let exports: Vec<Value> = text.map_or(Ok(vec![]), |text| serde_json::from_str(&text))?;
+        ensure!(
+            !exports.iter().any(|export| export["export"] == EXPORT),
+            "a target answers at {EXPORT} on {interface} already, and would be overwritten: stop it, or measure on \
+             another network"
+        );
+        Ok(())
+    }
+
+    /// Sets the MTU of both ends of a veth pair.
     pub fn set_mtu(&self, mtu: usize) -> Result<()> {
+        if self.namespaces.is_none() {
+            return Ok(());
+        }
         [&self.target, &self.initiator].iter().try_for_each(|end| end.set(&["mtu", &mtu.to_string()]))
     }
 
@@ -124,6 +196,15 @@ impl Pair {
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        [&self.target, &self.initiator].iter().for_each(|end| end.remove());
+        self.namespaces.iter().flatten().for_each(|namespace| remove(namespace));
     }
+}
+
+/// Removes a namespace with all that runs in it. It may never have been made.
+fn remove(namespace: &str) {
+    let pids = shell::run(&["ip", "netns", "pids", namespace]).unwrap_or_default();
+    for pid in pids.split_whitespace() {
+        let _ = shell::run(&["kill", "-KILL", pid]);
+    }
+    let _ = shell::run(&["ip", "netns", "del", namespace]);
 }

@@ -72,6 +72,9 @@ pub struct Plan {
     /// Core of the generator.
     #[serde(skip)]
     pub generator_core: usize,
+    /// The same, if the generator runs on this host.
+    #[serde(skip)]
+    pub generator_here: Option<usize>,
     /// Options for the daemon.
     #[serde(skip)]
     pub xblade_options: Vec<String>,
@@ -111,6 +114,7 @@ impl Plan {
             cold: args.cold.unwrap_or(profile.cold),
             target_core: args.target_core,
             generator_core: args.generator_core,
+            generator_here: args.hosts.is_none().then_some(args.generator_core),
             xblade_options: args
                 .xblade_option
                 .iter()

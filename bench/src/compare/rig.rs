@@ -1,5 +1,7 @@
 //! Measures targets in turn, round by round.
 
+use std::cell::Cell;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,14 +11,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::args::{PortKind, word};
-use crate::outcome::{Outcome, Sample};
+use crate::conditions::condition;
+use crate::outcome::{Condition, Machine, Outcome, Sample};
 use crate::report::result;
-use crate::watch;
+use crate::watch::{self, CpuTime};
 
 use super::case::Case;
 use super::files::Files;
 use super::observer::Reading;
-use super::pair::Pair;
+use super::pair::{BENCH, Pair};
 use super::plan::Plan;
 use super::shell::{self, Process};
 use super::target::{EXPORT, Programs, Target};
@@ -26,8 +29,8 @@ use super::{conditions, fio};
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// The number of requests that it must answer before it is measured.
 const PROBES: u32 = 256;
-/// How long the generator waits for a reply, in milliseconds. On a veth pair no frame is
-/// lost without being counted, and disks stall: a resend would only add to their load.
+/// How long the generator waits for a reply, in milliseconds. Frames are hardly ever lost, and
+/// disks stall: a resend would only add to their load.
 const TIMEOUT_MS: u32 = 1000;
 
 /// Everything that a measurement needs. Fields are dropped in this order: the pair before
@@ -39,19 +42,22 @@ pub struct Rig<'a> {
     pair: Pair,
     files: Files,
     stop: &'a AtomicBool,
+    /// The conditions of the generator, if it runs on another host.
+    pub generator: Cell<Vec<Condition>>,
 }
 
 impl<'a> Rig<'a> {
-    /// Creates the pair and writes the files.
+    /// Writes the files.
     pub fn new(
         plan: &'a Plan,
         programs: Programs,
+        pair: Pair,
         port: Option<PortKind>,
         stop: &'a AtomicBool,
     ) -> Result<Self> {
         let wanted: Vec<bool> = plan.targets.iter().map(Target::has_file).collect();
         let files = Files::new(&plan.backing, plan.mib, &wanted)?;
-        Ok(Self { plan, programs, port, pair: Pair::new()?, files, stop })
+        Ok(Self { plan, programs, port, pair, files, stop, generator: Cell::default() })
     }
 
     /// Runs all rounds of a case. Samples are ordered by round, then by target.
@@ -88,20 +94,14 @@ impl<'a> Rig<'a> {
 
     /// Measures one target of the network, from start to exit.
     fn served(&self, case: &Case, target: &Target, file: &Path) -> Result<Sample> {
-        let mut process =
-            Process::start(&mut self.programs.command(target, case, self.plan, &self.pair.target, file))?;
-        let served = self.served_by(&mut process, case, target);
-        // It may have started others.
-        self.pair.target.kill_all();
-        served
-    }
-
-    fn served_by(&self, process: &mut Process, case: &Case, target: &Target) -> Result<Sample> {
-        self.wait_for(process, case, target)?;
         let plan = self.plan;
+        let mut command = self.programs.command(target, case, plan, &self.pair.target, file);
+        // A group that is killed as a whole.
+        let mut process = Process::start(command.process_group(0))?;
+        self.wait_for(&mut process, case, target)?;
         let mut load = self.load(case, target);
         let times = format!("--seconds {} --warm-up {}", plan.seconds, plan.warm_up);
-        load.args(times.split(' ')).arg(format!("--watch-pid={}", process.pid()));
+        load.args(times.split(' '));
         load.args([
             format!("--read-percent={}", case.read_percent),
             format!("--pattern={}", word(&case.pattern)),
@@ -109,11 +109,31 @@ impl<'a> Rig<'a> {
         load.args(plan.interval.map(|seconds| format!("--interval={seconds}")));
         load.args(case.rate.map(|rate| format!("--rate={rate}")));
         load.args(case.verify.then_some("--verify"));
-        let before = Reading::take(plan, &self.pair)?;
-        let outcome = self.outcome_of(&mut load);
+        let dropped = self.pair.drops()?;
+        let read = || anyhow::Ok((Reading::take(plan)?, CpuTime::read(process.pid())?));
+        let (mut begin, mut end) = (None, None);
+        let outcome = self.outcome_of(&mut load, |generator| {
+            match &begin {
+                None if generator.has_output() => begin = Some(read()?),
+                Some((begin, _)) if end.is_none() && begin.at.elapsed().as_secs_f64() >= plan.seconds => {
+                    end = Some(read()?);
+                }
+                _ => {}
+            }
+            Ok(())
+        });
         let mut outcome = outcome.with_context(|| process.story())?;
-        let machine = Reading::take(plan, &self.pair)?.since(&before, outcome.seconds + plan.warm_up);
-        outcome.conditions = conditions::of_target(target, case, &process.said(), &self.pair);
+        let (begin, cpu_then) = begin.context("the generator counted nothing")?;
+        let (end, cpu_now) = end.map_or_else(read, Ok)?;
+        outcome.cost = Some(cpu_now.cost_since(&cpu_then));
+        let machine = Machine {
+            dropped: self.pair.drops()?.saturating_sub(dropped),
+            ..end.since(&begin, outcome.seconds)
+        };
+        let own = conditions::of_target(target, case, &process.said(), &self.pair);
+        let generator = std::mem::replace(&mut outcome.conditions, own).into_iter();
+        let of_generator = |c: Condition| condition(format!("generator's {}", c.name), c.value);
+        self.generator.set(generator.map(of_generator).collect());
         Ok(Sample { outcome, machine, ..Sample::default() })
     }
 
@@ -122,7 +142,7 @@ impl<'a> Rig<'a> {
         let started = Instant::now();
         let mut load = self.load(case, target);
         load.arg(format!("--count={PROBES}"));
-        while let Err(failure) = self.outcome_of(&mut load) {
+        while let Err(failure) = self.outcome_of(&mut load, |_| Ok(())) {
             ensure!(!self.stop.load(Ordering::Relaxed), "interrupted");
             let name = target.name(case);
             if let Some(status) = process.has_ended() {
@@ -142,15 +162,15 @@ impl<'a> Rig<'a> {
     /// The command of the generator, with what all runs of a case have in common.
     fn load(&self, case: &Case, target: &Target) -> Command {
         let core = self.plan.generator_core;
-        let mut command = self.pair.initiator.command(core, &self.programs.own);
+        let program = self.plan.generator_here.map_or(Path::new(BENCH), |_| &self.programs.own);
+        let mut command = self.pair.initiator.command(core, program);
         let fixed = format!(
-            "load --export {EXPORT} --timeout-ms {TIMEOUT_MS} --destroy-data --op {} --cpu {core} --sectors {} --window {}",
+            "load --json - --export {EXPORT} --timeout-ms {TIMEOUT_MS} --destroy-data --op {} --cpu {core} --sectors {} --window {}",
             word(&case.op),
             case.sectors,
             case.window
         );
-        command.args(fixed.split(' ')).args(["--interface", self.pair.initiator.interface]);
-        command.arg("--json").arg(&self.files.result);
+        command.args(fixed.split(' ')).args(["--interface", &self.pair.initiator.interface]);
         // Our targets advertise as many as the case has in flight.
         command.args(matches!(target, Target::Custom(..)).then_some("--beyond-buffer-count"));
         command.args(self.port.map(|port| format!("--port={}", word(&port))));
@@ -158,11 +178,9 @@ impl<'a> Rig<'a> {
     }
 
     /// Runs the generator until it exits.
-    fn outcome_of(&self, load: &mut Command) -> Result<Outcome> {
-        shell::run_to_end(load, self.stop, |_| ())?;
-        let document = result::read(&self.files.result)?;
-        // So that it is not mistaken for the next one.
-        std::fs::remove_file(&self.files.result)?;
+    fn outcome_of(&self, load: &mut Command, look: impl FnMut(&Process) -> Result<()>) -> Result<Outcome> {
+        let text = shell::run_to_end(load, self.stop, look)?;
+        let document = result::parse(&text).context("cannot read the generator's result")?;
         document.outcomes().next().cloned().context("the generator's result is empty")
     }
 
@@ -171,15 +189,14 @@ impl<'a> Rig<'a> {
         let mut spin = Command::new("taskset");
         spin.args(["-c", &self.plan.generator_core.to_string(), "sh", "-c", "while :; do :; done"]);
         let _company = busy.then(|| Process::start(&mut spin)).transpose()?;
-        let before = Reading::take(self.plan, &self.pair)?;
+        let before = Reading::take(self.plan)?;
         let mut workers_ns = 0;
-        let mut command = fio::command(case, file, self.plan, &self.files.result);
-        shell::run_to_end(&mut command, self.stop, |pid| {
+        let text = shell::run_to_end(&mut fio::command(case, file, self.plan), self.stop, |fio| {
             // It may exit soon; the last reading before that counts.
-            workers_ns = workers_ns.max(watch::threads_ns(pid, fio::WORKERS).unwrap_or(0));
+            workers_ns = workers_ns.max(watch::threads_ns(fio.pid(), fio::WORKERS).unwrap_or(0));
+            Ok(())
         })?;
-        let after = Reading::take(self.plan, &self.pair)?;
-        let text = std::fs::read_to_string(&self.files.result).context("fio wrote no result")?;
+        let after = Reading::take(self.plan)?;
         let outcome = fio::read(&text, case, self.plan.warm_up, workers_ns)?;
         let machine = after.since(&before, outcome.seconds + self.plan.warm_up);
         Ok(Sample { outcome, machine, ..Sample::default() })

@@ -1,16 +1,19 @@
 //! Runs other programs, and reports clearly what failed.
 
 use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How often a running program is polled.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Runs a program; returns its output, or an error if it fails.
 pub fn run(words: &[&str]) -> Result<String> {
@@ -33,28 +36,24 @@ pub fn left_behind(directory: &Path) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// A running program. Dropping it kills it.
+/// A running program. Dropping it kills it, and what it started if it leads a process group.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    log: PathBuf,
+    output: File,
+    errors: File,
     command: String,
 }
 
 impl Process {
     /// Starts it.
     pub fn start(command: &mut Command) -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("xbb-{}.{}.log", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let log = std::env::temp_dir().join(name);
-        let output = || {
-            let file = File::options().create(true).append(true).open(&log);
-            file.with_context(|| format!("cannot write {}", log.display()))
-        };
-        command.stdin(Stdio::null()).stdout(output()?).stderr(output()?);
+        let file = || memfd_create("output", MemfdFlags::CLOEXEC).map(File::from);
+        let (output, errors) = (file()?, file()?);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(errors.try_clone()?);
         let words = format!("{command:?}");
         let child = command.spawn().with_context(|| format!("cannot run {words}"))?;
-        Ok(Self { child, log, command: words })
+        Ok(Self { child, output, errors, command: words })
     }
 
     /// Its process ID.
@@ -67,9 +66,14 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Its output.
+    /// Whether it has written to standard output.
+    pub fn has_output(&self) -> bool {
+        self.output.metadata().is_ok_and(|file| file.len() > 0)
+    }
+
+    /// Its output: errors first.
     pub fn said(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        text(&self.errors) + &text(&self.output)
     }
 
     /// Its command and output, for an error.
@@ -81,15 +85,24 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // Killed without a chance to clean up: its file is not needed afterwards.
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_file(&self.log);
     }
 }
 
-/// Runs a program until it exits or the user interrupts. Calls `look` with its process ID
-/// meanwhile.
-pub fn run_to_end(command: &mut Command, stop: &AtomicBool, mut look: impl FnMut(u32)) -> Result<()> {
+/// What was written to a file in memory, through a descriptor that has its own position.
+fn text(file: &File) -> String {
+    fs::read_to_string(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default()
+}
+
+/// Runs a program until it exits or the user interrupts; returns its standard output. Calls
+/// `look` meanwhile.
+pub fn run_to_end(
+    command: &mut Command,
+    stop: &AtomicBool,
+    mut look: impl FnMut(&Process) -> Result<()>,
+) -> Result<String> {
     let mut process = Process::start(command)?;
     let status = loop {
         // In a terminal, an interrupt reaches the program, too.
@@ -97,12 +110,12 @@ pub fn run_to_end(command: &mut Command, stop: &AtomicBool, mut look: impl FnMut
         if let Some(status) = process.has_ended() {
             break status;
         }
-        look(process.pid());
+        look(&process)?;
         thread::sleep(LOOK);
     };
     // Exit code 2: measured, but some requests failed; the result has the details.
     ensure!(matches!(status.code(), Some(0 | 2)), "{status}: {}", process.story());
-    Ok(())
+    Ok(text(&process.output))
 }
 
 #[cfg(test)]
@@ -127,7 +140,7 @@ mod tests {
     #[test]
     fn a_program_that_fails_is_told_with_what_it_said() {
         let stop = AtomicBool::new(false);
-        let run = |script: &str| run_to_end(Command::new("sh").args(["-c", script]), &stop, |_| ());
+        let run = |script: &str| run_to_end(Command::new("sh").args(["-c", script]), &stop, |_| Ok(()));
         assert!(run("exit 0").is_ok());
         assert!(run("echo x >&2; exit 2").is_ok(), "measured, and found wrong");
         let said = run("echo what went wrong >&2; exit 1").unwrap_err().to_string();

@@ -39,11 +39,11 @@ pub fn table(samples: &[Sample]) -> Table {
         Some(format!("{:.3}+{:.3}", cpu(name, |cost| cost.0)?, cpu(name, |cost| cost.1)?))
     });
     add("core busy", &|name| mid(name, &|s| Some(s.machine.target_core_busy)).map(percent));
-    let network = |share: fn(&Sample) -> f64| {
-        move |name: &str| mid(name, &|s| s.has_network().then(|| share(s))).map(percent)
+    let network = |share: fn(&Sample) -> Option<f64>| {
+        move |name: &str| mid(name, &|s| share(s).filter(|_| s.has_network())).map(percent)
     };
     add("gen kernel", &network(|s| s.machine.generator_core_kernel));
-    add("gen idle", &network(|s| s.outcome.idle));
+    add("gen idle", &network(|s| Some(s.outcome.idle)));
     for (head, quantile) in [("p50 us", 0.5), ("p99 us", 0.99)] {
         add(head, &|name| mid(name, &|s| Some(s.outcome.response().us(quantile))).map(whole));
     }
@@ -94,7 +94,7 @@ mod tests {
     fn the_kernel_s_part_of_the_generator_s_core_is_shown_for_a_target_of_the_network() {
         let mut samples = fake::samples(&["echo"], &[400.0]);
         for sample in &mut samples {
-            sample.machine = Machine { generator_core_kernel: 0.625, dropped: 2, ..Machine::default() };
+            sample.machine = Machine { generator_core_kernel: Some(0.625), dropped: 2, ..Machine::default() };
         }
         let all = lines(&samples);
         assert_eq!(all[2][8..], ["0 %", "62 %", "50 %", "1", "1", "6", "0", ""]);

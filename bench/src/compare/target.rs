@@ -203,26 +203,26 @@ impl Programs {
         match target {
             Target::Echo => command
                 .args(format!("echo --export {EXPORT} --cpu {core} --buffer-count {count}").split(' '))
-                .args(["--interface", end.interface]),
+                .args(["--interface", &end.interface]),
             // A production instance may run beside it. Options of the user take precedence.
             Target::Xblade(store) => {
                 let has_count = plan.xblade_options.iter().any(|word| word.starts_with("--buffer-count"));
                 command
                     .args(["serve", &xblade_export(store.as_deref(), case, file, plan.mib)])
                     .args(format!("--control none --state none --cores {core}").split(' '))
-                    .args(["--interface", end.interface])
+                    .args(["--interface", &end.interface])
                     .args(if has_count { vec![] } else { vec!["--buffer-count", &count] })
                     .args(&plan.xblade_options)
             }
             Target::Vblade(variant) => command
                 .args(["-b", &count])
                 .args(vblade_options(*variant, case))
-                .args([SHELF, SLOT, end.interface])
+                .args([SHELF, SLOT, &end.interface])
                 .arg(file),
             Target::Custom(_, words) => {
                 let (file, mtu) = (file.to_string_lossy(), case.mtu.to_string());
                 let places = ["{interface}", "{file}", "{shelf}", "{slot}", "{mtu}"];
-                let places = places.iter().zip([end.interface, &file, SHELF, SLOT, &mtu]);
+                let places = places.iter().zip([end.interface.as_str(), &file, SHELF, SLOT, &mtu]);
                 let fill = |word: &String| {
                     places.clone().fold(word.clone(), |word, (place, value)| word.replace(place, value))
                 };
@@ -377,12 +377,12 @@ mod tests {
         }
     }
 
-    /// The words of a command without those that select its namespace and core.
+    /// The words of a command without those that select its core.
     fn words(options: &str, target: &Target, case: &Case) -> Vec<String> {
         let (plan, programs, _) = plan(&format!("--targets echo --xblade x {options}")).unwrap();
-        let end = End { namespace: "n".to_owned(), interface: "i" };
+        let end = End { reach: vec![], interface: "i".to_owned() };
         let command = programs.command(target, case, &plan, &end, Path::new("/d/f"));
-        let words = command.get_args().skip(4).map(|word| word.to_string_lossy().into_owned());
+        let words = command.get_args().skip(2).map(|word| word.to_string_lossy().into_owned());
         words.collect()
     }
 

@@ -1,5 +1,6 @@
 //! Warnings about a comparison.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::conditions;
@@ -15,15 +16,15 @@ const LOAD_HIGH: f64 = 0.5;
 const STEAL: f64 = 0.02;
 /// Warnings about the machine at the start of a comparison.
 pub fn of_machine(plan: &Plan, root: &Path) -> Vec<String> {
-    let (target, generator) = (plan.target_core, plan.generator_core);
+    let (target, generator) = (plan.target_core, plan.generator_here);
     let isolated = conditions::cores(root, "isolated");
-    let cores =
-        if target == generator { vec![target] } else { vec![generator.min(target), generator.max(target)] };
+    let cores: BTreeSet<usize> = generator.into_iter().chain([target]).collect();
     let shared = cores.iter().filter(|core| !isolated.contains(core)).map(usize::to_string);
     let shared: Vec<String> = shared.collect();
     let slow = cores.iter().filter_map(|core| conditions::governor(root, *core));
     let slow: Vec<String> = slow.filter(|name| name != "performance").collect();
-    let siblings = format!("cpu{target}/topology/thread_siblings_list");
+    let siblings = conditions::cores(root, &format!("cpu{target}/topology/thread_siblings_list"));
+    let sibling = generator.filter(|core| *core != target && siblings.contains(core));
     let load = conditions::load_average(root);
     applying([
         (
@@ -42,10 +43,13 @@ pub fn of_machine(plan: &Plan, root: &Path) -> Vec<String> {
             format!("the governor is {}, not performance: cores change their speed", slow.join(" and ")),
         ),
         (
-            target != generator && conditions::cores(root, &siblings).contains(&generator),
-            format!("cores {target} and {generator} are threads of one: target and generator share it"),
+            sibling.is_some(),
+            format!(
+                "cores {target} and {} are threads of one: target and generator share it",
+                sibling.unwrap_or_default()
+            ),
         ),
-        (target == generator, format!("target and generator share core {target}")),
+        (Some(target) == generator, format!("target and generator share core {target}")),
     ])
 }
 

@@ -19,14 +19,10 @@ pub use storage::{describe as of_storage, is_in_memory};
 /// The directory that contains /proc and /sys.
 pub const ROOT: &str = "/";
 
-/// The conditions of this machine.
-pub fn of_host() -> Vec<Condition> {
-    host::read(Path::new(ROOT))
-}
-
-/// The conditions of a generator: its machine, and the interfaces that it sends from.
-pub fn of_load(interfaces: &[String]) -> Vec<Condition> {
-    let mut all = of_host();
+/// The conditions of this machine, and of those of the interfaces that are in this network
+/// namespace.
+pub fn of_host(interfaces: &[String]) -> Vec<Condition> {
+    let mut all = host::read(Path::new(ROOT));
     all.extend(interfaces.iter().flat_map(|name| interface::read(name)));
     all
 }

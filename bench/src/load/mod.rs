@@ -35,10 +35,14 @@ pub use plan::Pattern;
 /// correctly.
 pub fn run(args: &LoadArgs) -> Result<bool> {
     let outcome = Job::new(args)?.run()?;
-    println!("{}", report::text(&outcome).trim_end());
-    let good = outcome.is_good();
+    let (text, good) = (report::text(&outcome), outcome.is_good());
     let document = Document::of(outcome);
-    args.json.as_deref().map_or(Ok(()), |file| result::write(&document, file))?;
+    if args.prints_json() {
+        print!("{}", result::json(&document));
+    } else {
+        println!("{}", text.trim_end());
+        args.json.as_deref().map_or(Ok(()), |file| result::write(&document, file))?;
+    }
     args.report.as_deref().map_or(Ok(()), |directory| report::write_all(&document, directory))?;
     Ok(good)
 }

@@ -1,16 +1,16 @@
 //! Runs a job: sets up engines and threads, collects their counts, and shows them
 //! on a terminal.
 
+use std::convert::Infallible;
 use std::io::{self, IsTerminal};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use crate::outcome::{Cost, Outcome};
+use crate::outcome::Outcome;
 use crate::port::Tags;
-use crate::watch::CpuTime;
 use crate::{conditions, cores};
 
 use super::assign::Share;
@@ -21,7 +21,7 @@ use super::plan::Plan;
 use super::schedule::Schedule;
 use super::tally::{Sum, Tally};
 use super::verify::Verifier;
-use super::worker::{Ran, Runner, Times, Worker};
+use super::worker::{Ran, Runner, Worker};
 
 /// Time for the threads to start.
 const LEAD: Duration = Duration::from_millis(5);
@@ -32,16 +32,15 @@ impl Job<'_> {
     /// Runs the load: in an open loop if there is a rate.
     pub fn run(mut self) -> Result<Outcome> {
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let conditions = conditions::of_load(&self.args.interface);
+        let conditions = conditions::of_host(&self.args.interface);
         let workers = self.workers();
         let mut sum = Sum::new(self.args.rate.is_some(), workers.len(), self.times.interval_ns as f64 / 1e9);
-        let (ran, cost) = self.all_threads(workers, &mut sum)?;
+        let ran = self.all_threads(workers, &mut sum)?;
         let mut outcome = Outcome {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_ms: started.as_millis() as u64,
             conditions,
             setup: self.setup,
-            cost,
             ..Outcome::default()
         };
         fill(&mut outcome, &ran, sum, self.times.from_ns);
@@ -85,7 +84,7 @@ impl Job<'_> {
     }
 
     /// Runs each worker on its thread, and adds up their counts.
-    fn all_threads(&self, workers: Vec<Worker>, sum: &mut Sum) -> Result<(Vec<Ran>, Option<Cost>)> {
+    fn all_threads(&self, workers: Vec<Worker>, sum: &mut Sum) -> Result<Vec<Ran>> {
         let (threads, open, times) = (workers.len(), self.args.rate.is_some(), &self.times);
         let (start, is_seen) = (Instant::now() + LEAD, io::stderr().is_terminal());
         // Room for every tally that exists, so that no thread waits to hand one over.
@@ -103,7 +102,10 @@ impl Job<'_> {
             }
             drop(to);
             let (running, over) = bounded(0);
-            let cost = self.args.watch_pid.map(|pid| scope.spawn(move || cost(pid, start, times, &over)));
+            if self.args.prints_json() {
+                let begin = start + Duration::from_nanos(times.from_ns);
+                scope.spawn(move || announce(begin, &over));
+            }
             // Until the last thread has ended.
             for mut part in parts {
                 let closed = sum.add(&mut part);
@@ -115,8 +117,7 @@ impl Job<'_> {
             if is_seen {
                 eprint!("{CLEAR}");
             }
-            let ran = handles.into_iter().map(join).collect::<Result<_>>()?;
-            Ok((ran, cost.map(join).transpose()?))
+            handles.into_iter().map(join).collect()
         })
     }
 }
@@ -143,14 +144,12 @@ fn fill(outcome: &mut Outcome, ran: &[Ran], mut sum: Sum, from_ns: u64) {
     outcome.warnings = outcome.suspicions();
 }
 
-/// The cost of a target on this host while requests are counted, or until `over` is
-/// disconnected.
-fn cost(pid: u32, start: Instant, times: &Times, over: &Receiver<()>) -> Result<Cost> {
-    let wait = |until_ns| over.recv_deadline(start + Duration::from_nanos(until_ns));
-    let _ = wait(times.from_ns);
-    let before = CpuTime::read(pid)?;
-    let _ = wait(times.end_ns);
-    Ok(CpuTime::read(pid)?.cost_since(&before))
+/// Prints an empty line, with which JSON may begin, as soon as requests are counted, unless
+/// `over` is disconnected before. `compare` reads the target's CPU time then.
+fn announce(begin: Instant, over: &Receiver<Infallible>) {
+    if over.recv_deadline(begin) == Err(RecvTimeoutError::Timeout) {
+        println!();
+    }
 }
 
 /// Shows the counts of an interval, in place of those before.

@@ -17,19 +17,19 @@ pub struct Sample {
     pub machine: Machine,
 }
 
-/// The machine during a measurement, including its start and end.
+/// The target's machine during a measurement.
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize, Debug, Default)]
 pub struct Machine {
     /// Fraction of the time of the load that the target's core was busy.
     pub target_core_busy: f64,
-    /// Fraction of the time that the generator's core was busy.
-    pub generator_core_busy: f64,
+    /// Fraction of the time that the generator's core was busy; `None` on another host.
+    pub generator_core_busy: Option<f64>,
     /// Fraction of the time that the generator's core was in the kernel, including
     /// interrupts. On a veth pair the receiver's path runs on the sender's core.
-    pub generator_core_kernel: f64,
-    /// Fraction of the time of both cores that a hypervisor gave to others.
+    pub generator_core_kernel: Option<f64>,
+    /// Fraction of the time of these cores that a hypervisor gave to others.
     pub steal: f64,
-    /// Frames that both ends of the pair dropped.
+    /// Frames that both ends dropped.
     pub dropped: u64,
 }
 

@@ -37,9 +37,12 @@ pub fn write(document: &Document, path: &Path) -> Result<()> {
 /// Reads the file.
 pub fn read(path: &Path) -> Result<Document> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let stored: Stored = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no result of this version of the program", path.display()))?;
-    Ok(stored.document)
+    parse(&text).with_context(|| format!("{} is no result of this version of the program", path.display()))
+}
+
+/// Reads the text of a file.
+pub fn parse(text: &str) -> serde_json::Result<Document> {
+    serde_json::from_str(text).map(|stored: Stored| stored.document)
 }
 
 /// `xblade-bench report`: prints a stored result, and writes its report.
