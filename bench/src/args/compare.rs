@@ -12,13 +12,14 @@ use super::PortKind;
 #[command(next_help_heading = "Between two hosts")]
 pub struct TwoHosts {
     /// Measure on a real network, instead of a veth pair: interface of the targets, on this host.
-    #[arg(short, long, value_name = "IF", required = false, requires_all = ["remote", "remote_interface"])]
+    #[arg(short, long, value_name = "IF", required = false, requires = "remote")]
     pub interface: String,
-    /// Words that run a command on the generator's host, for example "ssh root@host2".
-    #[arg(long, value_name = "COMMAND", required = false, requires_all = ["interface", "remote_interface"])]
+    /// Words that run a command on the generator's host, which has xblade-bench in its PATH, for
+    /// example "ssh root@host2".
+    #[arg(long, value_name = "COMMAND", required = false, requires = "remote_interface")]
     pub remote: String,
     /// Interface of the generator, on its host.
-    #[arg(long, value_name = "IF", required = false, requires_all = ["interface", "remote"])]
+    #[arg(long, value_name = "IF", required = false, requires = "interface")]
     pub remote_interface: String,
 }
 

@@ -36,8 +36,8 @@ pub struct Pair {
     pub target: End,
     /// Where the generator runs.
     pub initiator: End,
-    /// The namespaces of a veth pair: the target's, the generator's.
-    namespaces: Option<[String; 2]>,
+    /// The namespaces of a veth pair; two hosts have none.
+    namespaces: Vec<String>,
 }
 
 impl End {
@@ -80,10 +80,6 @@ impl End {
         serde_json::from_str(&text).context("cannot read the output of `ip -s -j link`")
     }
 
-    fn set(&self, words: &[&str]) -> Result<()> {
-        self.run(&[&["ip", "link", "set", &self.interface], words].concat()).map(drop)
-    }
-
     /// Runs a command at this end; returns its output.
     fn run(&self, words: &[&str]) -> Result<String> {
         shell::run(&self.words(words))
@@ -107,44 +103,41 @@ impl Pair {
             interface: interface.to_owned(),
         };
         let (target, initiator) = (end(&t, TARGET_IF), end(&i, INITIATOR_IF));
-        let pair = Self { target, initiator, namespaces: Some([t, i]) };
-        pair.build().context("cannot make a veth pair (run as root)")?;
+        let line = format!(
+            "ip link add {TARGET_IF} netns {t} {ONE_QUEUE} type veth peer name {INITIATOR_IF} netns {i} {ONE_QUEUE}"
+        );
+        let pair = Self { target, initiator, namespaces: vec![t, i] };
+        pair.build(&line).context("cannot make a veth pair (run as root)")?;
         Ok(pair)
     }
 
-    fn build(&self) -> Result<()> {
-        let Some([t, i]) = &self.namespaces else { return Ok(()) };
-        shell::run(&["ip", "netns", "add", t])?;
-        shell::run(&["ip", "netns", "add", i])?;
-        let words = format!(
-            "ip link add {TARGET_IF} netns {t} {ONE_QUEUE} type veth peer name {INITIATOR_IF} netns {i} {ONE_QUEUE}"
-        );
-        shell::run(&words.split(' ').collect::<Vec<_>>())?;
+    fn build(&self, line: &str) -> Result<()> {
+        for namespace in &self.namespaces {
+            shell::run(&["ip", "netns", "add", namespace])?;
+        }
+        shell::run(&line.split(' ').collect::<Vec<_>>())?;
         // Without an IPv6 address the kernel sends nothing by itself.
-        [&self.target, &self.initiator].iter().try_for_each(|end| end.set(&["addrgenmode", "none", "up"]))
+        self.set(&["addrgenmode", "none", "up"])
     }
 
     /// The ends on two hosts. Cases are measured at the MTU that both have.
     pub fn of_hosts(hosts: &TwoHosts, cases: &mut [Case]) -> Result<Self> {
+        let TwoHosts { interface: ours, remote, remote_interface: theirs } = hosts;
         // A target must not outlive this process: nothing else would end it.
-        let here = ["setpriv", "--pdeathsig", "KILL"].map(str::to_owned).to_vec();
-        let there = shlex::split(&hosts.remote)
-            .with_context(|| format!("--remote '{}': a quotation mark is open", hosts.remote))?;
-        let target = End { reach: here, interface: hosts.interface.clone() };
-        let initiator = End { reach: there, interface: hosts.remote_interface.clone() };
-        let pair = Self { target, initiator, namespaces: None };
-        pair.check().with_context(|| format!("--remote '{}'", hosts.remote))?;
+        let here = "setpriv --pdeathsig KILL".split(' ').map(str::to_owned).collect();
+        let there =
+            shlex::split(remote).with_context(|| format!("--remote '{remote}': a quotation mark is open"))?;
+        let end = |reach, interface: &String| End { reach, interface: interface.clone() };
+        let pair = Self { target: end(here, ours), initiator: end(there, theirs), namespaces: vec![] };
+        pair.check().with_context(|| format!("--remote '{remote}'"))?;
         let (here, there) = (pair.target.mtu()?, pair.initiator.mtu()?);
         for case in cases {
+            let (mtu, bytes) = (case.mtu, case.bytes());
             ensure!(
                 here == there && case.fits(here),
-                "a case of {} bytes needs one MTU on both hosts that it fits, for example {}, but {} here has {here}, \
-                 and {} there {there}: change them with `ip link set IF mtu {}`, or give another --case",
-                case.bytes(),
-                case.mtu,
-                hosts.interface,
-                hosts.remote_interface,
-                case.mtu
+                "a case of {bytes} bytes needs one MTU on both hosts that it fits, for example {mtu}, but {ours} here \
+                 has {here}, and {theirs} there {there}: change them with `ip link set IF mtu {mtu}`, or give another \
+                 --case"
             );
             case.mtu = here;
         }
@@ -154,21 +147,20 @@ impl Pair {
     /// Describes the network.
     pub fn network(&self) -> String {
         let (here, there) = (&self.target.interface, &self.initiator.interface);
-        match self.namespaces {
-            Some(_) => "veth pair between two namespaces, one queue; nothing else on it".to_owned(),
-            None => {
-                format!("{here} here, {there} on the generator's host ({})", self.initiator.reach.join(" "))
-            }
+        if self.namespaces.is_empty() {
+            format!("{here} here, {there} on the generator's host ({})", self.initiator.reach.join(" "))
+        } else {
+            "veth pair between two namespaces, one queue; nothing else on it".to_owned()
         }
     }
 
     /// Checks that the other host has this program, and that no target answers at the address
     /// that will be written to.
     fn check(&self) -> Result<()> {
-        let (own, other) =
-            (concat!("xblade-bench ", env!("CARGO_PKG_VERSION")), self.initiator.run(&[BENCH, "--version"])?);
-        ensure!(own == other.trim(), "this is {own}, and there it is {}: install the same", other.trim());
-        let interface = &self.initiator.interface;
+        let own = concat!("xblade-bench ", env!("CARGO_PKG_VERSION"));
+        let there = self.initiator.run(&[BENCH, "--version"])?;
+        let (there, interface) = (there.trim(), &self.initiator.interface);
+        ensure!(own == there, "this is {own}, and there it is {there}: install the same");
         // Fails if no one answers.
         let text = self.initiator.run(&[BENCH, "discover", "--json", "--interface", interface]);
         let exports: Vec<Value> = text.map_or(Ok(vec![]), |text| serde_json::from_str(&text))?;
@@ -180,12 +172,15 @@ impl Pair {
         Ok(())
     }
 
-    /// Sets the MTU of both ends of a veth pair.
+    /// Sets the MTU of a veth pair; two hosts have that of the case already.
     pub fn set_mtu(&self, mtu: usize) -> Result<()> {
-        if self.namespaces.is_none() {
-            return Ok(());
-        }
-        [&self.target, &self.initiator].iter().try_for_each(|end| end.set(&["mtu", &mtu.to_string()]))
+        if self.namespaces.is_empty() { Ok(()) } else { self.set(&["mtu", &mtu.to_string()]) }
+    }
+
+    /// Changes both ends of a veth pair.
+    fn set(&self, words: &[&str]) -> Result<()> {
+        let set = |end: &End| end.run(&[&["ip", "link", "set", &end.interface], words].concat()).map(drop);
+        [&self.target, &self.initiator].into_iter().try_for_each(set)
     }
 
     /// Frames dropped by both ends.
@@ -196,15 +191,44 @@ impl Pair {
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        self.namespaces.iter().flatten().for_each(|namespace| remove(namespace));
+        self.namespaces.iter().for_each(|namespace| remove(namespace));
     }
 }
 
 /// Removes a namespace with all that runs in it. It may never have been made.
 fn remove(namespace: &str) {
-    let pids = shell::run(&["ip", "netns", "pids", namespace]).unwrap_or_default();
-    for pid in pids.split_whitespace() {
-        let _ = shell::run(&["kill", "-KILL", pid]);
+    let script = "ip netns pids $0 | xargs -r kill -KILL; ip netns del $0";
+    let _ = shell::run(&["sh", "-c", script, namespace]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on_two_hosts() -> Pair {
+        let end = |reach: &str, interface: &str| End {
+            reach: reach.split_whitespace().map(str::to_owned).collect(),
+            interface: interface.to_owned(),
+        };
+        Pair { target: end("", "eth1"), initiator: end("ssh root@host2", "eth2"), namespaces: vec![] }
     }
-    let _ = shell::run(&["ip", "netns", "del", namespace]);
+
+    #[test]
+    fn a_command_is_run_where_its_end_is() {
+        let pair = on_two_hosts();
+        let words = |end: &End, core| format!("{:?}", end.command(core, Path::new("x"))).replace('"', "");
+        assert_eq!(words(&pair.target, 1), "taskset -c 1 x");
+        assert_eq!(words(&pair.initiator, 0), "ssh root@host2 taskset -c 0 x");
+        let said =
+            End { reach: vec!["false".to_owned()], ..pair.target.clone() }.drops().unwrap_err().to_string();
+        assert_eq!(said, "`false ip -s -j link show dev eth1` failed: ");
+    }
+
+    #[test]
+    fn two_hosts_are_described_and_not_changed() {
+        let pair = on_two_hosts();
+        assert_eq!(pair.network(), "eth1 here, eth2 on the generator's host (ssh root@host2)");
+        // There are no such interfaces: a change would fail.
+        pair.set_mtu(9000).unwrap();
+    }
 }

@@ -42,7 +42,7 @@ pub struct Rig<'a> {
     pair: Pair,
     files: Files,
     stop: &'a AtomicBool,
-    /// The conditions of the generator, if it runs on another host.
+    /// The conditions of the generator in the last measurement.
     pub generator: Cell<Vec<Condition>>,
 }
 
@@ -109,32 +109,39 @@ impl<'a> Rig<'a> {
         load.args(plan.interval.map(|seconds| format!("--interval={seconds}")));
         load.args(case.rate.map(|rate| format!("--rate={rate}")));
         load.args(case.verify.then_some("--verify"));
-        let dropped = self.pair.drops()?;
-        let read = || anyhow::Ok((Reading::take(plan)?, CpuTime::read(process.pid())?));
-        let (mut begin, mut end) = (None, None);
-        let outcome = self.outcome_of(&mut load, |generator| {
-            match &begin {
-                None if generator.has_output() => begin = Some(read()?),
-                Some((begin, _)) if end.is_none() && begin.at.elapsed().as_secs_f64() >= plan.seconds => {
-                    end = Some(read()?);
-                }
-                _ => {}
-            }
-            Ok(())
-        });
-        let mut outcome = outcome.with_context(|| process.story())?;
-        let (begin, cpu_then) = begin.context("the generator counted nothing")?;
-        let (end, cpu_now) = end.map_or_else(read, Ok)?;
-        outcome.cost = Some(cpu_now.cost_since(&cpu_then));
-        let machine = Machine {
-            dropped: self.pair.drops()?.saturating_sub(dropped),
-            ..end.since(&begin, outcome.seconds)
-        };
+        let (mut outcome, machine) = self.observed(&mut load, &process).with_context(|| process.story())?;
         let own = conditions::of_target(target, case, &process.said(), &self.pair);
         let generator = std::mem::replace(&mut outcome.conditions, own).into_iter();
         let of_generator = |c: Condition| condition(format!("generator's {}", c.name), c.value);
         self.generator.set(generator.map(of_generator).collect());
         Ok(Sample { outcome, machine, ..Sample::default() })
+    }
+
+    /// Runs a load, and observes the target and the machine while requests are counted.
+    fn observed(&self, load: &mut Command, target: &Process) -> Result<(Outcome, Machine)> {
+        let dropped = self.pair.drops()?;
+        let read = || anyhow::Ok((Reading::take(self.plan)?, CpuTime::read(target.pid())?));
+        let mut readings: Vec<(Reading, CpuTime)> = Vec::new();
+        let mut outcome = self.outcome_of(load, |generator| {
+            let is_due = match readings.as_slice() {
+                [] => generator.has_output(),
+                [(begin, _)] => begin.at.elapsed().as_secs_f64() >= self.plan.seconds,
+                _ => false,
+            };
+            if is_due {
+                readings.push(read()?);
+            }
+            Ok(())
+        })?;
+        // If the generator exited before this one was due.
+        readings.push(read()?);
+        let [(begin, cpu_then), (end, cpu_now), ..] = readings.as_slice() else {
+            bail!("the generator counted nothing")
+        };
+        outcome.cost = Some(cpu_now.cost_since(cpu_then));
+        let dropped = self.pair.drops()?.saturating_sub(dropped);
+        let machine = Machine { dropped, ..end.since(begin, outcome.seconds) };
+        Ok((outcome, machine))
     }
 
     /// Waits until a target answers a few requests in a closed loop.

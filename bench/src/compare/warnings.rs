@@ -169,5 +169,7 @@ mod tests {
         assert!(of("0-1", "performance", "0-1", "0").starts_with("cores 1 and 0 are threads of one"));
         let tree = Tree::new(&[("sys/devices/system/cpu/isolated", "0-1")]);
         assert_eq!(of_machine(&plan("--target-core 0"), tree.path()), ["target and generator share core 0"]);
+        let remote = plan("--target-core 0 --interface eth1 --remote ssh --remote-interface eth1");
+        assert_eq!(of_machine(&remote, tree.path()), [""; 0], "the generator has a core of another host");
     }
 }
