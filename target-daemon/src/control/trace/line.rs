@@ -109,7 +109,7 @@ pub fn line_of(traced: &Traced, interfaces: &[String], only: Option<Address>) ->
         }
         TraceOutcome::Dropped(reason) => {
             event.dropped = Some(reason.name().replace('_', "-"));
-            (event.length, event.bytes) = (Some(traced.len), Some(hex(bytes)));
+            (event.length, event.bytes) = (Some(traced.len), Some(hex::encode(bytes)));
             let request = header.and_then(|header| Request::parse(&header, bytes, traced.len as usize).ok());
             if let Some(Request { body: Body::Ata { ata, .. }, .. }) = request {
                 event.asks(&ata);
@@ -155,10 +155,7 @@ impl TraceEvent {
 
     /// The time, the length and the captured bytes of a dropped frame.
     pub fn frame(&self) -> Option<(Timestamp, u32, Vec<u8>)> {
-        let (Some(text), Some(len)) = (&self.bytes, self.length) else { return None };
-        let pair = |at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        let bytes = (0..text.len()).step_by(2).map(pair).collect::<Option<Vec<u8>>>()?;
-        Some((self.time.parse().ok()?, len, bytes))
+        Some((self.time.parse().ok()?, self.length?, hex::decode(self.bytes.as_ref()?).ok()?))
     }
 }
 
@@ -175,10 +172,6 @@ fn time(at: SystemTime) -> String {
     // An unrepresentable time is not worth losing the line.
     let at = Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH);
     format!("{at:.9}")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
