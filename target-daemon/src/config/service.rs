@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
+use smart_default::SmartDefault;
 
 /// The word that turns an option off.
 pub(super) const NONE: &str = "none";
@@ -37,11 +38,12 @@ pub enum OnOff {
 
 /// What surrounds serving. By its path, clap takes an `Option` for a value and not for an
 /// option that may be left out.
-#[derive(Args, Clone, PartialEq, Eq, Debug)]
+#[derive(Args, SmartDefault, Clone, PartialEq, Eq, Debug)]
 #[command(next_help_heading = "Service")]
 pub struct ServiceOptions {
     /// The socket that `xblade status` and its like talk to, or none.
     #[arg(long, value_name = "PATH|none", default_value = CONTROL, value_parser = or_none::<PathBuf>)]
+    #[default(Some(CONTROL.into()))]
     pub control: option::Option<PathBuf>,
 
     /// The group that may use the control socket, besides root.
@@ -55,6 +57,7 @@ pub struct ServiceOptions {
     /// The folder that keeps config strings, MAC masks and reservations over
     /// restarts, or none: then they are lost.
     #[arg(long, value_name = "FOLDER|none", default_value = STATE, value_parser = or_none::<PathBuf>)]
+    #[default(Some(STATE.into()))]
     pub state: option::Option<PathBuf>,
 
     /// Give up, before the first frame, all rights that serving does not need.
@@ -66,17 +69,4 @@ pub struct ServiceOptions {
     /// at the start may be in any case.
     #[arg(long = "folder", value_name = "FOLDER")]
     pub folders: Vec<PathBuf>,
-}
-
-impl Default for ServiceOptions {
-    fn default() -> Self {
-        Self {
-            control: Some(CONTROL.into()),
-            control_group: None,
-            metrics: None,
-            state: Some(STATE.into()),
-            sandbox: OnOff::On,
-            folders: Vec::new(),
-        }
-    }
 }

@@ -18,7 +18,7 @@ mod user;
 
 pub use filter::Role;
 pub use limits::{raise_files, unwanted_limits};
-pub use reach::{Outside, Reach, may_open};
+pub use reach::{Reach, may_open};
 pub use seccomp::{is_present as has_seccomp, landlock_abi};
 pub use signals::ignore_signals_of_io;
 pub use user::as_user;
