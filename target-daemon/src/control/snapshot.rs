@@ -289,9 +289,8 @@ impl Interface {
             carrier: facts.carrier,
             present,
             mode: mode.to_owned(),
-            zero_copy: false,
-            warning: None,
             counters: Counters(Counter::ALL.iter().zip(counters).map(count).collect()),
+            ..Self::default()
         }
     }
 
