@@ -1,8 +1,9 @@
 //! Limits and privileges of this process: locked memory and capabilities.
 
-use std::{fs, io};
+use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
 
 /// The limit of locked memory is too low and could not be raised.
 #[derive(Debug, thiserror::Error)]
@@ -28,31 +29,23 @@ pub fn raise_memlock() -> Result<(), MemlockError> {
     setrlimit(Resource::Memlock, unlimited).map_err(|error| MemlockError { bytes, source: error.into() })
 }
 
-/// The required capabilities: the name for the operator, and the capability numbers, any
-/// one of which is sufficient.
-const NEEDED: [(&str, &[u32]); 4] = [
-    ("CAP_NET_ADMIN", &[12]),
-    ("CAP_NET_RAW", &[13]),
-    ("CAP_IPC_LOCK", &[14]),
-    ("CAP_BPF", &[39, CAP_SYS_ADMIN]),
+/// The required capabilities: the name for the operator, and the capabilities of which any
+/// one is sufficient.
+const NEEDED: [(&str, CapabilitySet); 4] = [
+    ("CAP_NET_ADMIN", CapabilitySet::NET_ADMIN),
+    ("CAP_NET_RAW", CapabilitySet::NET_RAW),
+    ("CAP_IPC_LOCK", CapabilitySet::IPC_LOCK),
+    ("CAP_BPF", CapabilitySet::BPF.union(CapabilitySet::SYS_ADMIN)),
 ];
-const CAP_SYS_ADMIN: u32 = 21;
 
 /// The names of the required capabilities that this thread lacks.
 pub fn missing_capabilities() -> io::Result<Vec<&'static str>> {
-    let status = fs::read_to_string("/proc/thread-self/status")?;
-    let effective = effective(&status).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(missing(effective))
+    Ok(missing(capabilities(None)?.effective))
 }
 
-fn effective(status: &str) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(value.trim(), 16).ok()
-}
-
-fn missing(effective: u64) -> Vec<&'static str> {
-    let lacks = |any: &[u32]| any.iter().all(|bit| effective >> bit & 1 == 0);
-    NEEDED.iter().filter(|(_, any)| lacks(any)).map(|(name, _)| *name).collect()
+fn missing(effective: CapabilitySet) -> Vec<&'static str> {
+    let lacking = NEEDED.iter().filter(|(_, any)| !effective.intersects(*any));
+    lacking.map(|(name, _)| *name).collect()
 }
 
 /// The major and minor version of the running kernel; zeros if unknown.
@@ -78,15 +71,12 @@ mod tests {
             (!bit(39) & !bit(21), vec!["CAP_BPF"]),
         ];
         for (effective, names) in rows {
-            assert_eq!(missing(effective), names, "{effective:x}");
+            assert_eq!(missing(CapabilitySet::from_bits_retain(effective)), names, "{effective:x}");
         }
     }
 
     #[test]
-    fn the_status_file_is_read_as_hexadecimal() {
-        let status = "CapPrm:\t0000000000000001\nCapEff:\t000001ffffffffff\nCapBnd:\t0\n";
-        assert_eq!(effective(status), Some(0x1ff_ffff_ffff));
-        assert_eq!(effective("Name:\tx\n"), None);
+    fn those_of_this_thread_are_read() {
         assert!(missing_capabilities().is_ok());
     }
 }

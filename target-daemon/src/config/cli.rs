@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use smart_default::SmartDefault;
 
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
 use super::export;
@@ -140,7 +141,7 @@ pub struct ServeArgs {
 
 /// What to serve, and how: the command line and the configuration file both
 /// become this.
-#[derive(Args, Clone, PartialEq, Eq, Debug)]
+#[derive(Args, SmartDefault, Clone, PartialEq, Eq, Debug)]
 pub struct Serve {
     /// What to export.
     #[arg(required_unless_present = "config", value_name = "EXPORT", help = export::help())]
@@ -154,11 +155,13 @@ pub struct Serve {
     /// Requests that each initiator may have on the way, as advertised to it.
     #[arg(long, value_name = "N", default_value_t = Self::default().buffer_count,
         value_parser = clap::value_parser!(u16).range(i64::from(BUFFER_COUNT_MIN)..))]
+    #[default = 64]
     pub buffer_count: u16,
 
     /// Initiators to size the rings for, each with `--buffer-count` requests.
     #[arg(long, value_name = "N", default_value_t = Self::default().initiators,
         value_parser = clap::value_parser!(u16).range(i64::from(INITIATORS_MIN)..))]
+    #[default = 8]
     pub initiators: u16,
 
     /// Serve only initiators with these MAC addresses; without it, all.
@@ -200,6 +203,7 @@ pub struct Serve {
     /// Look this often, in seconds, whether a file or device has another size;
     /// 0: only on SIGHUP, and when a host asks.
     #[arg(long, value_name = "SECONDS", default_value_t = Self::default().measure_every)]
+    #[default = 5]
     pub measure_every: u32,
 
     /// Do not check at start whether another target serves the same address.
@@ -212,7 +216,7 @@ pub struct Serve {
 }
 
 /// Rings and UMEM, for each queue.
-#[derive(Args, Clone, PartialEq, Eq, Debug)]
+#[derive(Args, SmartDefault, Clone, PartialEq, Eq, Debug)]
 #[command(next_help_heading = "Rings")]
 pub struct RingOptions {
     /// Entries of the rx ring, a power of two. Default: holds every
@@ -231,35 +235,8 @@ pub struct RingOptions {
 
     /// Frames in one busy poll.
     #[arg(long, value_name = "FRAMES", default_value_t = Self::default().busy_poll_budget, requires = "busy_poll")]
+    #[default = 64]
     pub busy_poll_budget: u32,
-}
-
-impl Default for Serve {
-    fn default() -> Self {
-        Self {
-            exports: Vec::new(),
-            interfaces: Vec::new(),
-            buffer_count: 64,
-            initiators: 8,
-            allow: Vec::new(),
-            xdp_mode: XdpMode::default(),
-            zero_copy: AutoOff::default(),
-            multi_fragment: AutoOff::default(),
-            cores: Vec::new(),
-            idle: Idle::default(),
-            spread: Spread::default(),
-            rings: RingOptions::default(),
-            measure_every: 5,
-            no_probe: false,
-            service: ServiceOptions::default(),
-        }
-    }
-}
-
-impl Default for RingOptions {
-    fn default() -> Self {
-        Self { rx_ring: None, huge_pages: false, busy_poll: None, busy_poll_budget: 64 }
-    }
 }
 
 impl Serve {

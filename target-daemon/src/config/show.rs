@@ -43,10 +43,6 @@ pub fn to_table(serve: &Serve) -> Table {
     table
 }
 
-fn section(rows: impl IntoIterator<Item = (&'static str, Value)>) -> Table {
-    rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-}
-
 fn export(export: &Export) -> Value {
     let engine = export.store.engine();
     let mut rows = vec![("address", Value::from(export.address.to_string()))];
@@ -64,7 +60,7 @@ fn export(export: &Export) -> Value {
     }
     rows.push(("worker", export.worker.map_or(AUTO.into(), |worker| i64::from(worker).into())));
     rows.push(("force", export.force.into()));
-    section(rows).into()
+    rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Table>().into()
 }
 
 /// The value of an option, or its default: also if it has no meaning beside the others, as

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use clap::{ArgGroup, Args};
+use smart_default::SmartDefault;
 
 use crate::wire::ether::Mac;
 
@@ -126,7 +127,7 @@ pub struct Tune {
 }
 
 /// The demands on a machine, from which the wanted settings follow.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, SmartDefault, Clone, Debug)]
 pub struct Demands {
     /// The workers' cores, for example 2,3 or 2-5.
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
@@ -143,10 +144,12 @@ pub struct Demands {
 
     /// Entries of the NIC's rings, at least; or its maximum.
     #[arg(long, value_name = "N", default_value_t = Self::default().ring)]
+    #[default = 4096]
     pub ring: u32,
 
     /// Microseconds to delay an interrupt, at most.
     #[arg(long, value_name = "MICROS", default_value_t = Self::default().coalesce)]
+    #[default = 8]
     pub coalesce: u32,
 
     /// The MTU; only if all switches and hosts have it.
@@ -156,20 +159,6 @@ pub struct Demands {
     /// Huge pages to reserve, for --huge-pages and store=mmap.
     #[arg(long, value_name = "N")]
     pub huge_pages: Option<u64>,
-}
-
-impl Default for Demands {
-    fn default() -> Self {
-        Self {
-            cores: CoreList::default(),
-            spin: false,
-            busy_poll: false,
-            ring: 4096,
-            coalesce: 8,
-            mtu: None,
-            huge_pages: None,
-        }
-    }
 }
 
 /// Cores, in order of the workers; as text in the kernel's format: `0-2,5`.

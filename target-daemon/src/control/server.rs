@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use log::{info, warn};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::sleep;
@@ -62,7 +62,7 @@ pub struct Handle {
 /// If the thread or its epoll cannot be created.
 pub fn start(listener: Listener, sender: RequestSender) -> io::Result<Handle> {
     let Listener { accept, file } = listener;
-    let listen = || UnixListener::from_std(accept);
+    let listen = || UnixListener::from_std(accept).map(Socket::Control);
     let mut handle = serve("control-api", listen, CONNECTIONS_MAX, routes::router(sender))?;
     handle.file = Some(file);
     Ok(handle)
@@ -73,15 +73,15 @@ pub fn start(listener: Listener, sender: RequestSender) -> io::Result<Handle> {
 /// # Errors
 ///
 /// If the thread or its epoll cannot be created.
-pub(super) fn serve<L: Accept>(
+pub(super) fn serve(
     name: &str,
-    listen: impl FnOnce() -> io::Result<L>,
+    listen: impl FnOnce() -> io::Result<Socket>,
     connections_max: usize,
     router: Router,
 ) -> io::Result<Handle> {
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let listener = {
+    let socket = {
         let _inside = runtime.enter();
         listen()?
     };
@@ -89,7 +89,7 @@ pub(super) fn serve<L: Accept>(
         privilege::enter(Role::Helper);
         runtime.block_on(async move {
             // Stops with the runtime, as all connections do.
-            tokio::spawn(accept(listener, connections_max, router));
+            tokio::spawn(accept(socket, connections_max, router));
             let _ = stopped.await;
         });
     };
@@ -106,62 +106,56 @@ impl Drop for Handle {
     }
 }
 
+/// A connection, of either kind of socket.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 /// A socket that clients connect to.
-pub(super) trait Accept: Send + 'static {
-    /// A connection.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-
-    /// The name of the socket in the log.
-    const NAME: &str;
-
-    /// Waits for a client.
-    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
-
-    /// Identifies the client; `None` if its requests are not to be logged.
-    fn who(stream: &Self::Stream) -> Option<String>;
+pub(super) enum Socket {
+    /// The control socket.
+    Control(UnixListener),
+    /// The metrics listener.
+    Metrics(TcpListener),
 }
 
-impl Accept for UnixListener {
-    type Stream = UnixStream;
-    const NAME: &str = "control socket";
-
-    async fn accept(&self) -> io::Result<UnixStream> {
-        Self::accept(self).await.map(|(stream, _)| stream)
+impl Socket {
+    /// Its name in the log.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Control(_) => "control socket",
+            Self::Metrics(_) => "metrics",
+        }
     }
 
-    fn who(stream: &UnixStream) -> Option<String> {
-        Some(stream.peer_cred().map_or_else(
-            |_| "somebody".to_owned(),
-            |peer| format!("uid {}, process {}", peer.uid(), peer.pid().unwrap_or(0)),
-        ))
-    }
-}
-
-impl Accept for TcpListener {
-    type Stream = TcpStream;
-    const NAME: &str = "metrics";
-
-    async fn accept(&self) -> io::Result<TcpStream> {
-        Self::accept(self).await.map(|(stream, _)| stream)
-    }
-
-    /// `None`, because anyone on the network could fill the log.
-    fn who(_: &TcpStream) -> Option<String> {
-        None
+    /// Waits for a client. Returns who it is, unless its requests are not to be logged.
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<String>)> {
+        Ok(match self {
+            Self::Control(socket) => {
+                let (stream, _) = socket.accept().await?;
+                let who = stream.peer_cred().map_or_else(
+                    |_| "somebody".to_owned(),
+                    |peer| format!("uid {}, process {}", peer.uid(), peer.pid().unwrap_or(0)),
+                );
+                (Box::new(stream), Some(who))
+            }
+            // Anyone on the network could fill the log.
+            Self::Metrics(socket) => (Box::new(socket.accept().await?.0), None),
+        })
     }
 }
 
-async fn accept<L: Accept>(listener: L, connections_max: usize, router: Router) {
+async fn accept(socket: Socket, connections_max: usize, router: Router) {
     let places = Arc::new(Semaphore::new(connections_max));
     let mut event = false;
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        match listener.accept().await {
-            Ok(stream) => {
-                tokio::spawn(connection::<L>(stream, router.clone(), place));
+        match socket.accept().await {
+            Ok((stream, who)) => {
+                tokio::spawn(connection(stream, who, router.clone(), place));
             }
             Err(error) => {
                 if !std::mem::replace(&mut event, true) {
-                    warn!("{}: cannot accept a connection: {error}", L::NAME);
+                    warn!("{}: cannot accept a connection: {error}", socket.name());
                 }
                 sleep(ACCEPT_AGAIN_AFTER).await;
             }
@@ -170,8 +164,12 @@ async fn accept<L: Accept>(listener: L, connections_max: usize, router: Router) 
 }
 
 /// Serves one request.
-async fn connection<L: Accept>(stream: L::Stream, router: Router, _place: OwnedSemaphorePermit) {
-    let who = L::who(&stream);
+async fn connection(
+    stream: Box<dyn Stream>,
+    who: Option<String>,
+    router: Router,
+    _place: OwnedSemaphorePermit,
+) {
     let caller =
         Caller { who: who.clone().unwrap_or_default(), deadline: Deadline::after(CONNECTION_WITHIN) };
     let inner = TowerToHyperService::new(router);

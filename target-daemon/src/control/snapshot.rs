@@ -289,9 +289,8 @@ impl Interface {
             carrier: facts.carrier,
             present,
             mode: mode.to_owned(),
-            zero_copy: false,
-            warning: None,
             counters: Counters(Counter::ALL.iter().zip(counters).map(count).collect()),
+            ..Self::default()
         }
     }
 
@@ -332,7 +331,7 @@ impl From<&ExportSnapshot> for Export {
             block_bytes: export.geometry.block_bytes,
             trim: export.geometry.discards,
             config_text: String::from_utf8_lossy(&export.config).into_owned(),
-            config_hex: export.config.iter().map(|byte| format!("{byte:02x}")).collect(),
+            config_hex: hex::encode(&export.config),
             mask: export.mask.iter().map(Mac::to_string).collect(),
             reservation: export.reservation.iter().map(Mac::to_string).collect(),
             requests: Operation::ALL.map(ended).into(),

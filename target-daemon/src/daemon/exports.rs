@@ -93,7 +93,7 @@ pub fn open(options: &Serve, interfaces: &[String]) -> Result<(Vec<Opened>, Vec<
         return Err(Failure::request(format!("{address} is given twice: give each export its own address")));
     }
     let (mut opened, mut refused) = (Vec::new(), Vec::new());
-    let folder = options.service.state.0.as_deref();
+    let folder = options.service.state.as_deref();
     for wanted in &options.exports {
         let one = open_one(wanted, options)?;
         let kept = quarantine::check_kept(wanted, &one.source.data, folder, interfaces);
@@ -157,7 +157,7 @@ pub fn in_the_way(address: Address, error: OpenError, all: &Serve) -> Failure {
 /// Opens and locks one store, and restores the saved state of the export.
 pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure> {
     let (address, acl) = (wanted.address, acl(all, wanted));
-    let folder = all.service.state.0.as_deref();
+    let folder = all.service.state.as_deref();
     if let Some(path) = wanted.store.path() {
         privilege::may_open(path).map_err(Failure::request)?;
     }

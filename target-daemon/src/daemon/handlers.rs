@@ -119,7 +119,7 @@ pub fn reload(served: &mut Served<'_>, force: bool) -> Changed {
 /// Removes from `next` the exports that were not served so far and still may not be.
 /// Returns both.
 fn without_refused(mut next: Serve, served: &Served<'_>, force: bool) -> (Serve, Vec<Refused>) {
-    let (folder, interfaces) = (next.service.state.0.clone(), names_of(&served.interfaces));
+    let (folder, interfaces) = (next.service.state.clone(), names_of(&served.interfaces));
     let still = |export: &Export| {
         let was = served.refused.iter().any(|refused| refused.wanted.address == export.address);
         let data = export.store.data().filter(|_| was && !force && !export.force)?;

@@ -71,7 +71,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     }
     plan::cores(options)?;
     let socket = control_socket(&options.service)?;
-    let metrics = options.service.metrics.0.map(metrics::bind).transpose();
+    let metrics = options.service.metrics.map(metrics::bind).transpose();
     let metrics = metrics.map_err(|e| Failure::machine(format!("{}. {}", e.what, e.remedy)))?;
     let (exports, refused) = exports::open(options, &interface::names_of(&interfaces))?;
     let mut options = options.clone();
@@ -146,7 +146,7 @@ fn last_report(up: Duration, interfaces: &[interface::Interface], ended: Vec<wor
 /// Binds the control socket, if one is configured. Clients wait there until the daemon is
 /// ready.
 fn control_socket(service: &ServiceOptions) -> Result<Option<Listener>, Failure> {
-    let Some(path) = &service.control.0 else { return Ok(None) };
+    let Some(path) = &service.control else { return Ok(None) };
     // Absolute, because it is shown in the log and in the kernel's list of sockets.
     let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
     let listener = bind(&path, service.control_group.as_deref())?;

@@ -58,7 +58,7 @@ fn files(loaded: &Loaded) -> Vec<Diagnostic> {
             return Some(fault(at, Failure::machine(error).problem()));
         }
         let data = export.store.data().filter(|_| !export.force)?;
-        let folder = loaded.serve.service.state.0.as_deref();
+        let folder = loaded.serve.service.state.as_deref();
         quarantine::check_kept(export, &data, folder, &interfaces).err().map(|why| fault(at, why))
     };
     loaded.serve.exports.iter().zip(&loaded.paths).filter_map(one).collect()
@@ -81,8 +81,8 @@ fn two_ways(loaded: &Loaded) -> Vec<Diagnostic> {
 /// A running xblade with this configuration may already use the address.
 fn metrics(loaded: &Loaded) -> Option<Diagnostic> {
     let service = &loaded.serve.service;
-    let (address, at) = (service.metrics.0?, loaded.metrics.as_ref()?);
-    let running = service.control.0.as_deref().and_then(control::metrics_of);
+    let (address, at) = (service.metrics?, loaded.metrics.as_ref()?);
+    let running = service.control.as_deref().and_then(control::metrics_of);
     if running == Some(address) {
         return None;
     }

@@ -12,7 +12,7 @@ use crate::privilege::{self, Reach};
 /// Enters the sandbox, unless it is switched off. Everything that needs privileges has been
 /// set up, and no other thread has been started.
 pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failure> {
-    if let Some(state) = &options.service.state.0 {
+    if let Some(state) = &options.service.state {
         state_writer::make_folder(state)?;
     }
     if options.service.sandbox == OnOff::Off {
@@ -31,8 +31,8 @@ pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failur
         exports: exports.collect(),
         folders: service.folders.clone(),
         configuration: configuration.map(Path::to_owned),
-        state: service.state.0.clone(),
-        socket: service.control.0.clone(),
+        state: service.state.clone(),
+        socket: service.control.clone(),
     };
     privilege::give_up(&reach).map_err(Failure::run)?;
     #[cfg(feature = "plant")]

@@ -91,7 +91,7 @@ impl WorkerPool {
             }
         }
         let channels = WorkerChannels::connect(&chunks).context("cannot make an eventfd")?;
-        let folder = options.service.state.0.as_deref();
+        let folder = options.service.state.as_deref();
         let inbox = state_writer::inbox();
         let mut pool = Self {
             workers: Vec::new(),

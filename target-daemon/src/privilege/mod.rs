@@ -5,6 +5,7 @@
 //! Threads inherit all of this, so [`give_up`] is called while there is only one. Each
 //! thread that starts later first calls [`enter`], which restricts it further.
 
+#[cfg(feature = "plant")]
 mod attempt;
 mod calls;
 mod capability;
@@ -17,7 +18,7 @@ mod user;
 
 pub use filter::Role;
 pub use limits::{raise_files, unwanted_limits};
-pub use reach::{Outside, Reach, may_open};
+pub use reach::{Reach, may_open};
 pub use seccomp::{is_present as has_seccomp, landlock_abi};
 pub use signals::ignore_signals_of_io;
 pub use user::as_user;
@@ -61,6 +62,7 @@ pub fn give_up(reach: &Reach) -> io::Result<()> {
         }
     };
     info!("sandbox: {capabilities}, {files}, {calls}");
+    #[cfg(feature = "plant")]
     attempt::as_asked(Role::Control);
     Ok(())
 }
@@ -72,5 +74,6 @@ pub fn enter(role: Role) {
     if let Err(error) = filter::enter(role) {
         warn!("seccomp: a {role:?} thread may do what the control thread may: {error}");
     }
+    #[cfg(feature = "plant")]
     attempt::as_asked(role);
 }

@@ -1,7 +1,6 @@
 //! Restricts the files and devices that the process may open from now on (Landlock).
 //! Descriptors that are open stay usable.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -47,49 +46,28 @@ const SYSTEM: [&str; 3] = ["/dev", "/proc", "/sys"];
 /// is a configuration file.
 static PLACES: OnceLock<(Vec<PathBuf>, bool)> = OnceLock::new();
 
-/// A file that may not be opened.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub struct Outside {
-    /// The path as given.
-    pub path: PathBuf,
-    /// The path after links are resolved.
-    pub real: PathBuf,
-    /// Whether this process has a configuration file, in which the remedy can be applied.
-    pub configured: bool,
-}
-
-impl fmt::Display for Outside {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, real, configured } = self;
-        path.display().fmt(f)?;
-        if path != real {
-            write!(f, " (that is {})", real.display())?;
-        }
-        let folder = real.parent().unwrap_or(real).display().to_string();
-        f.write_str(" lies outside of the folders that xblade may open: ")?;
-        match configured {
-            true => write!(f, "add folders = [{folder:?}] to [service] and restart xblade"),
-            false => write!(f, "restart xblade with --folder {folder}"),
-        }
-    }
-}
-
 /// Checks whether a file or device may be exported, as far as directories are concerned. A
 /// missing file passes; opening it reports the error.
 ///
 /// # Errors
 ///
 /// It lies elsewhere; the error contains the remedy.
-pub fn may_open(path: &Path) -> Result<(), Outside> {
+pub fn may_open(path: &Path) -> Result<(), String> {
     PLACES.get().map_or(Ok(()), |(places, configured)| lies_in(path, places, *configured))
 }
 
-fn lies_in(path: &Path, places: &[PathBuf], configured: bool) -> Result<(), Outside> {
+fn lies_in(path: &Path, places: &[PathBuf], configured: bool) -> Result<(), String> {
     let Ok(real) = path.canonicalize() else { return Ok(()) };
     if places.iter().any(|place| real.starts_with(place)) {
         return Ok(());
     }
-    Err(Outside { path: path.to_owned(), real, configured })
+    let what = if path == real { String::new() } else { format!(" (that is {})", real.display()) };
+    let folder = real.parent().unwrap_or(&real).display().to_string();
+    let remedy = match configured {
+        true => format!("add folders = [{folder:?}] to [service] and restart xblade"),
+        false => format!("restart xblade with --folder {folder}"),
+    };
+    Err(format!("{}{what} lies outside of the folders that xblade may open: {remedy}", path.display()))
 }
 
 /// The directory of a file, or the file alone if the directory is shared.
@@ -213,7 +191,7 @@ mod tests {
             (true, "add folders = [\"/dev\"] to [service] and restart xblade"),
             (false, "restart xblade with --folder /dev"),
         ] {
-            let outside = lies_in(Path::new("/dev/zero"), &places, configured).unwrap_err().to_string();
+            let outside = lies_in(Path::new("/dev/zero"), &places, configured).unwrap_err();
             let expected = format!("/dev/zero lies outside of the folders that xblade may open: {remedy}");
             assert_eq!(outside, expected);
         }
@@ -222,6 +200,6 @@ mod tests {
         std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
         let outside = lies_in(&link, &[std::env::temp_dir().canonicalize().unwrap()], true);
         std::fs::remove_file(&link).unwrap();
-        assert!(outside.unwrap_err().to_string().contains("(that is /dev/zero)"));
+        assert!(outside.unwrap_err().contains("(that is /dev/zero)"));
     }
 }

@@ -155,7 +155,12 @@ impl<D: FlowRules> Run<'_, D> {
             changes.removed.push(old);
         }
         let locations = self.driver.locations().map_err(self.failed("read the room for rules"))?;
-        let full = || SteerError::Full { interface: self.request.interface.clone() };
+        let full = || {
+            let interface = &self.request.interface;
+            SteerError::Machine(format!(
+                "{interface}: the NIC has no room for another rule; those of before are as they were: see `ethtool -n {interface}` for what may go, or name fewer hosts with --from"
+            ))
+        };
         let place = place(locations, &self.rules()?, below).ok_or_else(full)?;
         let location = self.insert(one, place)?.map_err(|error| match error {
             error if refuses(&error) => self.refused(),

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::link::{FactsError, FlowMatch, FlowRule};
+use crate::link::FactsError;
 use crate::tune::JournalError;
 
 /// What the messages add for a NIC that cannot steer.
@@ -14,33 +14,12 @@ pub enum SteerError {
     /// The interface does not exist, or is not Ethernet.
     #[error(transparent)]
     Interface(#[from] FactsError),
-    /// A nonexistent queue.
-    #[error(
-        "{interface} has no receive queue {queue}: give 0 to {last}, or make more with `ethtool -L {interface} combined N`"
-    )]
-    NoQueue {
-        /// The interface.
-        interface: String,
-        /// The requested queue.
-        queue: u32,
-        /// The last one.
-        last: u32,
-    },
-    /// Several queues, and no hosts by which to distribute the frames.
-    #[error(
-        "--queues names several queues, and nothing says which frames go to which: name the hosts with --from, or give one --queue"
-    )]
-    NoHosts,
-    /// The driver has no rules.
-    #[error(
-        "{interface}: driver `{driver}` has no rules for receive queues (ntuple filters), so nothing was changed. {STILL}"
-    )]
-    NoFilters {
-        /// The interface.
-        interface: String,
-        /// Its driver.
-        driver: String,
-    },
+    /// The command line asks for what is not possible.
+    #[error("{0}")]
+    Request(&'static str),
+    /// This machine has to change first: nothing was changed.
+    #[error("{0}")]
+    Machine(String),
     /// The driver has rules, but none for such frames.
     #[error(
         "{interface}: driver `{driver}` takes no rule by EtherType and none by MAC address, so nothing was changed. {STILL}"
@@ -50,37 +29,6 @@ pub enum SteerError {
         interface: String,
         /// Its driver.
         driver: String,
-    },
-    /// A foreign rule catches the same frames.
-    #[error(
-        "{interface}: rule {location} ({matches}, {goes}) is not xblade's and catches frames of AoE; it was left alone, \
-         and nothing was changed: take it away with `ethtool -N {interface} delete {location}`, then run this again",
-        location = rule.location, goes = goes(rule)
-    )]
-    InTheWay {
-        /// The interface.
-        interface: String,
-        /// The rule.
-        rule: FlowRule,
-        /// The frames that it matches.
-        matches: FlowMatch,
-    },
-    /// No room in the NIC.
-    #[error(
-        "{interface}: the NIC has no room for another rule; those of before are as they were: see `ethtool -n {interface}` \
-         for what may go, or name fewer hosts with --from"
-    )]
-    Full {
-        /// The interface.
-        interface: String,
-    },
-    /// No permission.
-    #[error(
-        "{interface}: the kernel does not let this process change the rules of a NIC: run as root (CAP_NET_ADMIN)"
-    )]
-    NotAllowed {
-        /// The interface.
-        interface: String,
     },
     /// Any other kernel error.
     #[error("{interface}: cannot {what}: {source}; if the link is down, try when it is up")]
@@ -108,27 +56,24 @@ pub enum SteerError {
     Journal(#[from] JournalError),
 }
 
-fn goes(rule: &FlowRule) -> String {
-    rule.queue.map_or("not to a queue".to_owned(), |queue| format!("to queue {queue}"))
-}
-
 impl SteerError {
     /// The exit codes of `xblade serve`: 2 if the request is impossible, 3 if this machine
     /// must change, 1 for anything else.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Interface(FactsError::Kernel { .. }) | Self::Kernel { .. } | Self::HalfWay { .. } => 1,
-            Self::NoHosts => 2,
+            Self::Request(_) => 2,
             _ => 3,
         }
     }
 
     /// From a kernel error.
     pub fn kernel(interface: &str, what: impl Into<String>, source: io::Error) -> Self {
-        let interface = interface.to_owned();
         match source.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => Self::NotAllowed { interface },
-            _ => Self::Kernel { interface, what: what.into(), source },
+            Some(libc::EPERM | libc::EACCES) => Self::Machine(format!(
+                "{interface}: the kernel does not let this process change the rules of a NIC: run as root (CAP_NET_ADMIN)"
+            )),
+            _ => Self::Kernel { interface: interface.to_owned(), what: what.into(), source },
         }
     }
 }

@@ -80,14 +80,14 @@ fn request(options: &Steer, facts: &Facts) -> Result<SteerRequest, SteerError> {
         (None, queues, _) => queues.to_vec(),
     };
     if let Some(queue) = queues.iter().find(|queue| **queue >= facts.queues) {
-        return Err(SteerError::NoQueue {
-            interface: facts.name.clone(),
-            queue: *queue,
-            last: facts.queues.saturating_sub(1),
-        });
+        let (interface, last) = (&facts.name, facts.queues.saturating_sub(1));
+        return Err(SteerError::Machine(format!(
+            "{interface} has no receive queue {queue}: give 0 to {last}, or make more with `ethtool -L {interface} combined N`"
+        )));
     }
     if queues.len() > 1 && options.from.is_empty() {
-        return Err(SteerError::NoHosts);
+        let what = "--queues names several queues, and nothing says which frames go to which: name the hosts with --from, or give one --queue";
+        return Err(SteerError::Request(what));
     }
     Ok(SteerRequest {
         interface: facts.name.clone(),

@@ -3,7 +3,7 @@
 use super::error::{STILL, SteerError, refuses};
 use super::record::{Fulfilled, Record};
 use super::rule_set::{Rule, RuleSet, SteerRequest, catches, known, ways};
-use crate::link::{FlowRule, FlowRules, mac_text};
+use crate::link::{FlowMatch, FlowRule, FlowRules, mac_text};
 use crate::tune::Journal;
 
 /// The state before any change.
@@ -25,7 +25,10 @@ pub fn look(
     let (interface, record) = (&request.interface, journal.load::<Record>()?);
     let rules = driver.rules().map_err(|error| {
         if refuses(&error) {
-            SteerError::NoFilters { interface: interface.clone(), driver: request.driver.clone() }
+            SteerError::Machine(format!(
+                "{interface}: driver `{}` has no rules for receive queues (ntuple filters), so nothing was changed. {STILL}",
+                request.driver
+            ))
         } else {
             SteerError::kernel(interface, "read the rules", error)
         }
@@ -34,10 +37,19 @@ pub fn look(
         |rule| ways(request).into_iter().any(|way| way.rules(request).iter().any(|one| one.is(rule)));
     for rule in rules.iter().filter(|rule| !record.rules.iter().any(|noted| noted.is(rule))) {
         if let Some(matches) = rule.matches.filter(|matches| catches(*matches, request) && !welcome(rule)) {
-            return Err(SteerError::InTheWay { interface: interface.clone(), rule: *rule, matches });
+            return Err(in_the_way(interface, rule, matches));
         }
     }
     Ok(Before { rules, record, is_on: driver.is_on().ok() })
+}
+
+/// A foreign rule catches the same frames.
+fn in_the_way(interface: &str, rule: &FlowRule, matches: FlowMatch) -> SteerError {
+    let goes = rule.queue.map_or("not to a queue".to_owned(), |queue| format!("to queue {queue}"));
+    let location = rule.location;
+    SteerError::Machine(format!(
+        "{interface}: rule {location} ({matches}, {goes}) is not xblade's and catches frames of AoE; it was left alone, and nothing was changed: take it away with `ethtool -N {interface} delete {location}`, then run this again"
+    ))
 }
 
 impl Before {

@@ -16,8 +16,7 @@ pub fn run(
     // Before the terminal is taken over, so that an error such as a wrong path stays
     // readable.
     let mut before = sample()?;
-    let mut view = View::default();
-    view.update(between(None, &before));
+    let mut view = View::new(between(None, &before));
     let mut terminal = ratatui::try_init()?;
     let outcome = (|| {
         let mut next = Instant::now() + interval;

@@ -72,9 +72,7 @@ fn export(slot: u8, seconds: u64) -> Export {
 fn view(exports: u8) -> View {
     let mut fake = Fake { seconds: 0, exports };
     let before = fake.sample().unwrap();
-    let mut view = View::default();
-    view.update(between(Some(&before), &fake.sample().unwrap()));
-    view
+    View::new(between(Some(&before), &fake.sample().unwrap()))
 }
 
 fn drawn(view: &mut View, width: u16, height: u16) -> Vec<String> {

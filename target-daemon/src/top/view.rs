@@ -25,9 +25,9 @@ const ORDERS: [Order; 5] = [
 ];
 
 /// The state of the display.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct View {
-    rates: Option<Rates>,
+    rates: Rates,
     /// An error, shown above the last rates.
     pub trouble: Option<String>,
     /// The number of times that the next column was asked for.
@@ -39,9 +39,14 @@ pub struct View {
 }
 
 impl View {
+    /// A view of these rates.
+    pub fn new(rates: Rates) -> Self {
+        Self { rates, trouble: None, order: 0, first: 0, page: 0, paused: false }
+    }
+
     /// Shows these rates.
     pub fn update(&mut self, rates: Rates) {
-        (self.rates, self.trouble) = (Some(rates), None);
+        (self.rates, self.trouble) = (rates, None);
     }
 
     /// Sorts by the next column.
@@ -72,7 +77,7 @@ impl View {
         frame.render_widget(Paragraph::new(self.head()), head);
         let keys = "q quit   s sort   up/down, PgUp/PgDn scroll   p pause";
         frame.render_widget(Paragraph::new(keys), foot);
-        let Some(rates) = &self.rates else { return };
+        let rates = &self.rates;
         self.page = usize::from(middle.height.saturating_sub(1));
         self.first = self.first.min(rates.exports.len().saturating_sub(self.page));
         let mut rows: Vec<&Row> = rates.exports.iter().collect();
@@ -87,9 +92,7 @@ impl View {
     }
 
     fn head(&self) -> Text<'_> {
-        let Some(rates) = &self.rates else {
-            return self.trouble.as_deref().unwrap_or("waiting for the first sample").into();
-        };
+        let rates = &self.rates;
         let paused = if self.paused { "   PAUSED" } else { "" };
         let title = format!(
             "xblade   up {}   {} exports, sorted by {}   of the last {:.1} s{paused}",

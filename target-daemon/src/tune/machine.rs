@@ -55,16 +55,14 @@ pub trait Nic {
     fn write(&self, setting: NicSetting, value: u32) -> io::Result<()>;
 }
 
-/// An interface of this network namespace.
-struct Interface(String);
-
-impl Nic for Interface {
+/// The NIC of the interface with this name, in this network namespace.
+impl Nic for String {
     fn read(&self, setting: NicSetting) -> Option<u32> {
-        setting.read(&self.0).ok().filter(|_| !setting.is_fixed(&self.0))
+        setting.read(self).ok().filter(|_| !setting.is_fixed(self))
     }
 
     fn write(&self, setting: NicSetting, value: u32) -> io::Result<()> {
-        setting.write(&self.0, value)
+        setting.write(self, value)
     }
 }
 
@@ -83,8 +81,7 @@ pub struct Machine {
 impl Machine {
     /// This machine, and the interface with this name and index; 0 if there is none.
     pub fn of(interface: &str, index: u32) -> Self {
-        let nic = Box::new(Interface(interface.to_owned()));
-        Self::made(Path::new("/"), interface, index, nic)
+        Self::made(Path::new("/"), interface, index, Box::new(interface.to_owned()))
     }
 
     /// The same with another root, and another NIC.

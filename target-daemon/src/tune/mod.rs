@@ -20,36 +20,16 @@ pub(crate) mod tests;
 
 use std::fmt;
 
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
 pub use journal::{Journal, JournalError, Record};
 pub use machine::{Machine, Nic};
 pub use table::HUGE_PAGES;
 
-use crate::config::{CoreList, Demands, Mode, Tune};
-use crate::link::{Facts, FactsError};
+use crate::config::{Demands, Mode, Tune};
+use crate::link::Facts;
 use table::{Place, Setting};
-
-/// Why the command failed.
-#[derive(Debug, thiserror::Error)]
-pub enum TuneError {
-    /// An interface does not exist, or is not Ethernet.
-    #[error(transparent)]
-    Interface(#[from] FactsError),
-    /// A nonexistent core.
-    #[error("--cores {wanted}: there is no core {missing} (there are {online})")]
-    NoCore {
-        /// The given cores.
-        wanted: CoreList,
-        /// Those that do not exist.
-        missing: CoreList,
-        /// Those that do.
-        online: CoreList,
-    },
-    /// The old values could not be read or noted.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
 
 /// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,8 +89,8 @@ pub enum Scope {
 ///
 /// # Errors
 ///
-/// A [`TuneError`]. Changes made before it are in the journal.
-pub fn tune(options: &Tune) -> Result<Vec<Line>, TuneError> {
+/// There is no such interface or core, or the journal cannot be used. Changes made before it are in the journal.
+pub fn tune(options: &Tune) -> anyhow::Result<Vec<Line>> {
     let mode = options.mode.mode();
     let mut machines = Vec::new();
     for name in &options.interfaces {
@@ -130,7 +110,9 @@ pub fn tune(options: &Tune) -> Result<Vec<Line>, TuneError> {
             lines.extend(revert(machine, &journal)?);
             continue;
         }
-        check_cores(&demands.cores, machine)?;
+        let (wanted, online) = (&demands.cores, machine.online());
+        let missing = wanted.without(&online);
+        ensure!(missing.0.is_empty(), "--cores {wanted}: there is no core {missing} (there are {online})");
         // Settings of the whole machine are in the journal of the first interface.
         for scope in [Scope::Machine, Scope::Interface].into_iter().skip(position.min(1)) {
             lines.extend(match mode {
@@ -140,15 +122,6 @@ pub fn tune(options: &Tune) -> Result<Vec<Line>, TuneError> {
         }
     }
     Ok(lines)
-}
-
-fn check_cores(wanted: &CoreList, machine: &Machine) -> Result<(), TuneError> {
-    let online = machine.online();
-    let missing = wanted.without(&online);
-    if missing.0.is_empty() {
-        return Ok(());
-    }
-    Err(TuneError::NoCore { wanted: wanted.clone(), missing, online })
 }
 
 /// One line for each setting, and advice about others. Changes nothing.

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::config::CoreList;
 use crate::link::NicSetting as Of;
 
 /// A NIC. It rounds rings up to a multiple of 64, and resets the delay of interrupts when

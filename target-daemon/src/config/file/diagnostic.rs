@@ -68,7 +68,7 @@ impl Diagnostic {
 pub type Sink = RefCell<Vec<Diagnostic>>;
 
 /// The errors of a file, sorted by location.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Diagnostics {
     name: String,
     text: String,

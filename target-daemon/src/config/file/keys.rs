@@ -1,7 +1,8 @@
 //! All keys of a configuration file. A key outside of exports is one row: how it is read into
 //! the configuration, and how it is shown.
 
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use clap::ValueEnum;
@@ -9,10 +10,11 @@ use toml::Value;
 
 use super::item::Item;
 use super::{Loaded, sections};
+use crate::config::Serve;
 use crate::config::bounds::{self, BUFFER_COUNT_MIN, INITIATORS_MIN};
 use crate::config::export::{EVERYBODY, options};
+use crate::config::service::{NONE, or_none};
 use crate::config::suggest::{plain, suggest};
-use crate::config::{AddrOrNone, PathOrNone, Serve};
 use crate::wire::ether::Mac;
 
 /// A key of a section.
@@ -64,9 +66,15 @@ pub const ROWS: &[Key] = &[
     },
     key!("[workers]", "idle", idle, Item::word, word),
     key!("[workers]", "spread", spread, Item::word, word),
-    key!("[rings]", "rx-ring", rings.rx_ring, ring, auto),
+    key!("[rings]", "rx-ring", rings.rx_ring, ring, |entries: &Option<u32>| or("auto", *entries)),
     key!("[rings]", "huge-pages", rings.huge_pages, Item::boolean, value),
-    key!("[rings]", "busy-poll", rings.busy_poll, |item: &Item<'_>| item.number_or("off", "20"), or_off),
+    key!(
+        "[rings]",
+        "busy-poll",
+        rings.busy_poll,
+        |item: &Item<'_>| item.number_or("off", "20"),
+        |micros: &Option<u32>| or("off", *micros)
+    ),
     Key {
         section: "[rings]",
         name: "busy-poll-budget",
@@ -85,7 +93,13 @@ pub const ROWS: &[Key] = &[
     key!("[xdp]", "multi-fragment", multi_fragment, Item::word, word),
     key!("[limits]", "buffer-count", buffer_count, |item| small(item, BUFFER_COUNT_MIN, "64"), small_shown),
     key!("[limits]", "initiators", initiators, |item| small(item, INITIATORS_MIN, "8"), small_shown),
-    key!("[service]", "control", service.control, |item| path(item, "\"/run/xblade/xblade.sock\""), text),
+    key!(
+        "[service]",
+        "control",
+        service.control,
+        |item| path(item, "\"/run/xblade/xblade.sock\""),
+        path_shown
+    ),
     key!("[service]", "control-group", service.control_group, group, group_shown),
     Key {
         section: "[service]",
@@ -96,9 +110,9 @@ pub const ROWS: &[Key] = &[
                 read.serve.service.metrics = at;
             }
         }),
-        show: |serve| Some(text(&serve.service.metrics)),
+        show: |serve| Some(or(NONE, serve.service.metrics.map(|at| at.to_string()))),
     },
-    key!("[service]", "state", service.state, |item| path(item, "\"/var/lib/xblade\""), text),
+    key!("[service]", "state", service.state, |item| path(item, "\"/var/lib/xblade\""), path_shown),
     key!("[service]", "sandbox", service.sandbox, Item::word, word),
     key!("[service]", "folders", service.folders, folders, folders_shown),
 ];
@@ -115,27 +129,25 @@ fn small(item: &Item<'_>, min: u16, example: &str) -> Option<u16> {
     item.number(min.into()..=u16::MAX.into(), example).map(|number| number as u16)
 }
 
-fn path(item: &Item<'_>, example: &str) -> Option<PathOrNone> {
-    let PathOrNone(path) = item.text(example)?.parse().ok()?;
-    match path {
-        Some(path) if !Path::new(&path).is_absolute() => {
+fn path(item: &Item<'_>, example: &str) -> Option<Option<PathBuf>> {
+    match or_none::<PathBuf>(item.text(example)?).ok()? {
+        Some(path) if !path.is_absolute() => {
             item.impossible("write the whole path: a service starts in no directory of its own")
         }
-        path => Some(PathOrNone(path)),
+        path => Some(path),
     }
 }
 
 fn folders(item: &Item<'_>) -> Option<Vec<PathBuf>> {
-    Some(item.list("[\"/srv\"]")?.iter().filter_map(|one| path(one, "\"/srv\"")?.0).collect())
+    Some(item.list("[\"/srv\"]")?.iter().filter_map(|one| path(one, "\"/srv\"")?).collect())
 }
 
 fn group(item: &Item<'_>) -> Option<Option<String>> {
     item.text("\"xblade\"").map(|group| Some(group.to_owned()))
 }
 
-fn listener(item: Item<'_>) -> Option<AddrOrNone> {
-    let text = item.text("\"127.0.0.1:9464\"")?;
-    text.parse().map_or_else(
+fn listener(item: Item<'_>) -> Option<Option<SocketAddr>> {
+    or_none(item.text("\"127.0.0.1:9464\"")?).map_or_else(
         |_| item.impossible("give an address and a port, as \"127.0.0.1:9464\", or \"none\""),
         Some,
     )
@@ -178,16 +190,13 @@ fn small_shown(value: &u16) -> Value {
     i64::from(*value).into()
 }
 
-fn text(value: &impl ToString) -> Value {
-    value.to_string().into()
+fn path_shown(path: &Option<PathBuf>) -> Value {
+    or(NONE, path.as_ref().map(|path| path.display().to_string()))
 }
 
-fn auto(value: &Option<u32>) -> Value {
-    value.map_or("auto".into(), Value::from)
-}
-
-fn or_off(value: &Option<u32>) -> Value {
-    value.map_or("off".into(), Value::from)
+/// The value; the word if there is none.
+fn or(word: &str, value: Option<impl Into<Value>>) -> Value {
+    value.map_or(word.into(), Into::into)
 }
 
 /// The sections and their keys, in the order of the documentation. The first entry has

@@ -27,7 +27,7 @@ use diagnostic::Sink;
 const ETHERS: &str = "/etc/ethers";
 
 /// The content of a file, as far as it could be read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Loaded {
     /// The configuration. Complete only if there are no errors.
     pub serve: Serve,
@@ -106,18 +106,11 @@ pub fn export_from(keys: &Table) -> Result<Export, String> {
 /// Reads a file, without what follows from its defaults.
 fn read(name: &str, text: &str, ethers: &str) -> Loaded {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let mut loaded = Loaded {
-        serve: Serve::default(),
-        paths: Vec::new(),
-        interfaces: Vec::new(),
-        cores: Vec::new(),
-        metrics: None,
-        faults: Diagnostics::new(name, text, Vec::new()),
-    };
+    let mut loaded = Loaded::default();
     let sink = Sink::default();
     sections::read(&mut loaded, root.get_ref(), text, &acl::ethers(ethers), &sink);
     let mut faults = sink.into_inner();
     faults.extend(errors.iter().map(|error| syntax::fault(text, root.get_ref(), error)));
-    loaded.faults = loaded.faults.others(faults);
+    loaded.faults = Diagnostics::new(name, text, faults);
     loaded
 }

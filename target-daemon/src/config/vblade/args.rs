@@ -8,7 +8,7 @@ use clap::Parser;
 use crate::config::bounds::BUFFER_COUNT_MIN;
 use crate::config::export::Given;
 use crate::config::suggest::mac_of_digits;
-use crate::config::{Export, PathOrNone, Serve};
+use crate::config::{Export, Serve};
 use crate::store::Problem;
 use crate::wire::aoe::{Address, AddressError};
 use crate::wire::ether::Mac;
@@ -98,7 +98,7 @@ impl Vblade {
         let socket = format!("/run/xblade/{}-{}.sock", export.address, self.netif);
         let mut serve =
             Serve { exports: vec![export], interfaces: vec![self.netif.clone()], ..Serve::default() };
-        serve.service.control = PathOrNone(Some(socket.into()));
+        serve.service.control = Some(socket.into());
         serve.buffer_count = self.buffer_count.unwrap_or(serve.buffer_count);
         Ok(serve.settled())
     }

@@ -12,7 +12,7 @@ use axum::routing::get;
 
 use super::text::Format;
 use crate::control::routes::{ANSWER_WITHIN, Error, Questions, ask};
-use crate::control::server::{Handle, serve};
+use crate::control::server::{Handle, Socket, serve};
 use crate::control::{Request, RequestSender};
 use crate::store::Problem;
 
@@ -56,7 +56,7 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, Problem> {
 ///
 /// If the thread or its `epoll` cannot be created.
 pub fn start(socket: TcpListener, sender: RequestSender) -> io::Result<Handle> {
-    let listen = || tokio::net::TcpListener::from_std(socket);
+    let listen = || tokio::net::TcpListener::from_std(socket).map(Socket::Metrics);
     let router = Router::new()
         .route("/", get(async || Html(PAGE)))
         .route("/metrics", get(metrics))

@@ -44,10 +44,8 @@ fn time_of_day(time: &str) -> String {
 }
 
 fn outcome(event: &TraceEvent) -> String {
-    match (&event.dropped, &event.outcome, &event.code) {
-        (Some(reason), ..) => {
-            format!("dropped: {reason}, {} bytes", event.length.unwrap_or(0))
-        }
+    match (&event.frame, &event.outcome, &event.code) {
+        (Some(frame), ..) => format!("dropped: {}, {} bytes", frame.dropped, frame.length),
         (None, Some(outcome), Some(code)) => format!("{outcome} {code}"),
         (None, outcome, _) => outcome.clone().unwrap_or_default(),
     }
@@ -56,6 +54,7 @@ fn outcome(event: &TraceEvent) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::trace::DroppedFrame;
 
     #[test]
     fn a_line_stands_under_its_heading() {
@@ -77,8 +76,7 @@ mod tests {
         let dropped = TraceEvent {
             time: read.time.clone(),
             interface: "eth\u{1b}".to_owned(),
-            dropped: Some("too-short".to_owned()),
-            length: Some(17),
+            frame: Some(DroppedFrame { dropped: "too-short".to_owned(), length: 17, bytes: String::new() }),
             ..TraceEvent::default()
         };
         let failed = TraceEvent {

@@ -62,15 +62,20 @@ pub struct TraceEvent {
     /// The part of it spent in the store, in nanoseconds, if the store was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_ns: Option<u64>,
-    /// Why the frame was dropped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dropped: Option<String>,
-    /// The length of a dropped frame, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub length: Option<u32>,
-    /// The first bytes of a dropped frame, in hex.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<String>,
+    /// The frame, if it was dropped.
+    #[serde(flatten)]
+    pub frame: Option<DroppedFrame>,
+}
+
+/// A frame that got no reply.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct DroppedFrame {
+    /// Why it was dropped.
+    pub dropped: String,
+    /// Its length, in bytes.
+    pub length: u32,
+    /// Its first bytes, in hex.
+    pub bytes: String,
 }
 
 /// The line for an event, unless it is for another export than `only`.
@@ -108,8 +113,8 @@ pub fn line_of(traced: &Traced, interfaces: &[String], only: Option<Address>) ->
             }
         }
         TraceOutcome::Dropped(reason) => {
-            event.dropped = Some(reason.name().replace('_', "-"));
-            (event.length, event.bytes) = (Some(traced.len), Some(hex(bytes)));
+            let (dropped, length) = (reason.name().replace('_', "-"), traced.len);
+            event.frame = Some(DroppedFrame { dropped, length, bytes: hex::encode(bytes) });
             let request = header.and_then(|header| Request::parse(&header, bytes, traced.len as usize).ok());
             if let Some(Request { body: Body::Ata { ata, .. }, .. }) = request {
                 event.asks(&ata);
@@ -154,11 +159,9 @@ impl TraceEvent {
     }
 
     /// The time, the length and the captured bytes of a dropped frame.
-    pub fn frame(&self) -> Option<(Timestamp, u32, Vec<u8>)> {
-        let (Some(text), Some(len)) = (&self.bytes, self.length) else { return None };
-        let pair = |at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        let bytes = (0..text.len()).step_by(2).map(pair).collect::<Option<Vec<u8>>>()?;
-        Some((self.time.parse().ok()?, len, bytes))
+    pub fn captured(&self) -> Option<(Timestamp, u32, Vec<u8>)> {
+        let frame = self.frame.as_ref()?;
+        Some((self.time.parse().ok()?, frame.length, hex::decode(&frame.bytes).ok()?))
     }
 }
 
@@ -175,10 +178,6 @@ fn time(at: SystemTime) -> String {
     // An unrepresentable time is not worth losing the line.
     let at = Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH);
     format!("{at:.9}")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ mod watch;
 mod filter;
 
 pub use filter::TraceFilter;
+#[cfg(test)]
+pub use line::DroppedFrame;
 pub use line::{Line, TraceEvent};
 pub use one_trace::OneTrace;
 pub use stream::Stream;

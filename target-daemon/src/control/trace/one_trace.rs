@@ -1,14 +1,13 @@
 //! Limits tracing to one client at a time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// The client that traces now, as text.
 #[derive(Clone, Default, Debug)]
-pub struct OneTrace(Arc<Mutex<Option<String>>>);
+pub struct OneTrace(Arc<Mutex<Weak<String>>>);
 
 /// The right to trace; dropping it lets the next client trace.
-#[derive(Debug)]
-pub struct Taken(OneTrace);
+pub type Taken = Arc<String>;
 
 impl OneTrace {
     /// Acquires the right to trace.
@@ -16,19 +15,14 @@ impl OneTrace {
     /// # Errors
     ///
     /// The client that has it.
-    pub fn take(&self, who: &str) -> Result<Taken, String> {
+    pub fn take(&self, who: &str) -> Result<Taken, Taken> {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(other) = now.as_ref() {
-            return Err(other.clone());
+        if let Some(other) = now.upgrade() {
+            return Err(other);
         }
-        *now = Some(who.to_owned());
-        Ok(Taken(self.clone()))
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let taken = Arc::new(who.to_owned());
+        *now = Arc::downgrade(&taken);
+        Ok(taken)
     }
 }
 
@@ -40,10 +34,10 @@ mod tests {
     fn there_is_one_place() {
         let place = OneTrace::default();
         let taken = place.take("a");
-        assert_eq!(place.take("b").err().as_deref(), Some("a"));
+        assert_eq!(place.take("b").unwrap_err().as_str(), "a");
         drop(taken);
         let taken = place.take("b");
-        assert_eq!(place.take("c").err().as_deref(), Some("b"));
+        assert_eq!(place.take("c").unwrap_err().as_str(), "b");
         drop(taken);
     }
 }

@@ -89,7 +89,7 @@ impl<'a> Output<'a> {
     /// Writes a line. Returns whether the reader of standard output is still there.
     fn take(&mut self, bytes: &[u8], line: &Line) -> Result<bool, CallError> {
         if let (Some((path, to)), Line::Told(event)) = (&mut self.pcap, line)
-            && let Some((at, len, frame)) = event.frame()
+            && let Some((at, len, frame)) = event.captured()
         {
             match pcap::put(to, at, len, &frame) {
                 Ok(()) => self.frames += 1,

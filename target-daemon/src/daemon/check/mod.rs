@@ -68,7 +68,7 @@ pub fn check_for(serve: &Serve, file: &Path) -> bool {
 /// Exports of the xblade that runs with this configuration whose paths lead to other files
 /// now.
 fn replaced(serve: &Serve) -> Vec<Line> {
-    let Some(control) = &serve.service.control.0 else { return Vec::new() };
+    let Some(control) = &serve.service.control else { return Vec::new() };
     let tell = |(address, path): (String, String)| {
         Line::Warn(format!(
             "{address}: the xblade that runs serves another file than what is at {path} now, and a restart would take \

@@ -4,12 +4,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
 
+fn is_full(fault: &SteerError) -> bool {
+    fault.to_string().contains("has no room for another rule")
+}
+
 #[test]
 fn a_full_table_is_left_as_it_was() {
     let others: Vec<FlowRule> = (0..4).map(ip_flow).collect();
     let mut bench = Bench::new(Fake::any().places(4).with(&others));
     let fault = bench.apply(&to_queue(1)).unwrap_err();
-    assert!(matches!(fault, SteerError::Full { .. }) && fault.exit_code() == 3, "{fault}");
+    assert!(is_full(&fault) && fault.exit_code() == 3, "{fault}");
     assert_eq!(bench.driver.rules, others);
     assert!(!bench.has_record());
 }
@@ -19,7 +23,7 @@ fn a_table_that_fills_up_half_way_is_left_as_it_was() {
     // Room for two of four rules, with either way of reporting a full table.
     for driver in [Fake::any().places(3), Fake::any().places(3).that_chooses()] {
         let mut bench = Bench::new(driver.with(&[ip_flow(0)]));
-        assert!(matches!(bench.apply(&spread()), Err(SteerError::Full { .. })));
+        assert!(is_full(&bench.apply(&spread()).unwrap_err()));
         assert_eq!(bench.driver.rules, [ip_flow(0)]);
         assert!(!bench.has_record());
     }
@@ -30,7 +34,7 @@ fn a_new_request_that_finds_no_room_keeps_the_last() {
     let mut bench = Bench::new(Fake::any().places(3).with(&[ip_flow(0)]));
     bench.apply(&to_queue(1)).unwrap();
     let before = (bench.table(), bench.record());
-    assert!(matches!(bench.apply(&spread()), Err(SteerError::Full { .. })));
+    assert!(is_full(&bench.apply(&spread()).unwrap_err()));
     assert_eq!((bench.table(), bench.record()), before);
     bench.revert().unwrap();
     assert_eq!(bench.driver.rules, [ip_flow(0)]);

@@ -134,7 +134,7 @@ impl Saved {
         let macs = |macs: &[Mac]| macs.iter().map(Mac::to_string).collect();
         let file = StateFile {
             of: of.record(),
-            config: hex(&self.config),
+            config: hex::encode(&self.config),
             mask: macs(&self.mask),
             reservation: macs(&self.reservation),
         };
@@ -151,7 +151,7 @@ impl Saved {
         let macs = |list: &[String]| list.iter().map(|mac| mac.parse().ok()).collect::<Option<Vec<Mac>>>();
         let read = || {
             let (mask, reservation) = (macs(&file.mask)?, macs(&file.reservation)?);
-            let saved = Self { config: bytes(&file.config)?, mask, reservation };
+            let saved = Self { config: hex::decode(&file.config).ok()?, mask, reservation };
             Some((Belongs::of(file.of)?, saved))
         };
         read().ok_or(SavedError::Shape)
@@ -194,15 +194,6 @@ fn unseal<T: DeserializeOwned>(magic: &'static str, text: &str) -> Result<T, Sav
         return Err(SavedError::Checksum);
     }
     serde_json::from_str(body).map_err(|_| SavedError::Shape)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let pairs = (0..hex.len()).step_by(2).map(|at| hex.get(at..at + 2));
-    pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
 }
 
 #[cfg(test)]

@@ -137,10 +137,10 @@ fn commands_have_names() {
 fn a_dropped_frame_is_told_with_its_bytes_and_what_can_be_read_of_it() {
     let frame = request(header(aoe::Command::Ata, 1), ata(ata::Command::ReadSectorsExt, 8, 3));
     let event = line(TraceOutcome::Dropped(DropReason::BroadcastWrite), &frame);
-    assert_eq!((event.dropped.as_deref(), event.length), (Some("broadcast-write"), Some(60)));
+    assert_eq!(event.frame.as_ref().unwrap().dropped, "broadcast-write");
     assert_eq!((event.host.clone(), event.lba, event.sectors), (Some(HOST.to_string()), Some(8), Some(3)));
     assert_eq!((&event.outcome, event.service_ns, event.store_ns), (&None, None, None));
-    let (at, len, bytes) = event.frame().unwrap();
+    let (at, len, bytes) = event.captured().unwrap();
     assert_eq!((at.as_second(), at.subsec_nanosecond(), len), (1_767_323_045, 678, 60));
     assert_eq!(bytes, frame);
     // For a response, the host is the sender.
@@ -154,14 +154,16 @@ fn a_frame_is_told_however_little_there_is_of_it() {
     let frame = request(header(aoe::Command::Ata, 2), ata(ata::Command::ReadSectorsExt, 8, 3));
     for len in 0..frame.len() {
         let event = line(TraceOutcome::Dropped(DropReason::TooShort), &frame[..len]);
-        assert_eq!((event.length, event.frame().unwrap().2.len()), (Some(len as u32), len));
+        let (_, length, bytes) = event.captured().unwrap();
+        assert_eq!((length, bytes.len()), (len as u32, len));
         // With two tags the AoE header ends at 32, and the ATA header at 44.
         assert_eq!((event.host.is_some(), event.lba.is_some()), (len >= 32, len >= 44), "{len} bytes");
         let _ = line(done(None, Outcome::Unanswered), &frame[..len]);
     }
     let long = vec![0xee; 9000];
     let event = line(TraceOutcome::Dropped(DropReason::NotAoe), &long);
-    assert_eq!((event.length, event.frame().unwrap().2.len()), (Some(9000), CAPTURE_MAX));
+    let (_, length, bytes) = event.captured().unwrap();
+    assert_eq!((length, bytes.len()), (9000, CAPTURE_MAX));
 }
 
 #[test]
