@@ -2,9 +2,13 @@
 # Builds the guest: a distribution kernel and an initramfs. Sourced by run.
 #
 # Nothing is installed on this machine: the kernel packages are downloaded and unpacked,
-# and a few modules kept. The result is in $CACHE/guest:
+# and a few modules kept. The result is in $GUEST:
 #   vmlinux, initramfs.cpio, version, stamp
 # Delete that directory to build it again, for instance with a newer kernel.
+
+GUEST=$CACHE/guest
+# The package of its kernel; empty for the distribution's current one.
+KERNEL_PACKAGE=''
 
 # Modules that the guest loads; their dependencies are included. Ubuntu has some of them
 # built in.
@@ -17,32 +21,37 @@ GUEST_PROGRAMS='bash dd fio
     aoe-sancheck aoecfg aoeping
     mkfs.ext4 fsck.ext4 resize2fs mount umount sfdisk blkid lsblk hdparm'
 
+image_stamp() {
+    { cat "$HERE"/lib/image.sh "$HERE"/lib/unpack-kernel.py; echo "$GUEST_MODULES $GUEST_PROGRAMS"; } | sha256sum
+}
+
+image_current() { [ "$(cat "$GUEST/stamp" 2>/dev/null)" = "$(image_stamp)" ]; }
+
 # image_ready - builds the guest unless the cached one is current
 image_ready() {
-    local stamp
-    stamp=$(cat "$HERE"/lib/image.sh "$HERE"/lib/unpack-kernel.py | sha256sum)
-    if [ "$(cat "$CACHE/guest/stamp" 2>/dev/null)" != "$stamp" ]; then
-        rm -rf "$CACHE/guest" "$CACHE/guest.new"
-        mkdir -p "$CACHE/guest.new"
-        (set -e; image_build "$CACHE/guest.new")
-        echo "$stamp" >"$CACHE/guest.new/stamp"
-        mv "$CACHE/guest.new" "$CACHE/guest"
+    if ! image_current; then
+        rm -rf "$GUEST" "$GUEST.new"
+        mkdir -p "$GUEST.new"
+        (set -e; image_build "$GUEST.new")
+        image_stamp >"$GUEST.new/stamp"
+        mv "$GUEST.new" "$GUEST"
     fi
     # shellcheck disable=SC2034 # run prints it
-    GUEST_KERNEL=$(cat "$CACHE/guest/version")
+    GUEST_KERNEL=$(cat "$GUEST/version")
 }
 
 image_build() {
-    local out=$1 version tree=$1/tree root=$1/root
+    local out=$1 version boot tree=$1/tree root=$1/root
     mkdir -p "$out/deb" "$tree" "$root"
     kernel_fetch "$out/deb"
     for deb in "$out"/deb/*.deb; do dpkg-deb -x "$deb" "$tree"; done
     # Old packages have lib/modules, new ones usr/lib/modules.
     [ -d "$tree/lib/modules" ] || ln -s usr/lib "$tree/lib"
-    version=$(basename "$tree"/boot/vmlinuz-*)
-    version=${version#vmlinuz-}
+    version=$(basename "$(echo "$tree"/lib/modules/*)")
     say "building the guest for Linux $version"
-    "$HERE/lib/unpack-kernel.py" "$tree/boot/vmlinuz-$version" "$out/vmlinux"
+    # From Linux 7 on Debian has it beside the modules.
+    boot=$(find "$tree" -name 'vmlinuz*' -type f)
+    "$HERE/lib/unpack-kernel.py" "$boot" "$out/vmlinux"
     depmod -b "$tree" "$version"
     root_skeleton "$root"
     for program in $GUEST_PROGRAMS; do root_program "$root" "$program"; done
@@ -65,15 +74,15 @@ kernel_package() {
     return 1
 }
 
-# kernel_fetch DIR - downloads it; Ubuntu (untested) has the modules in separate packages,
-# and aoe in the one of extra modules
+# kernel_fetch DIR - downloads it; Ubuntu, and Debian from Linux 7 on, have the modules in
+# separate packages, and Ubuntu has aoe in the one of extra modules
 kernel_fetch() {
-    local image version packages
-    image=$(kernel_package) || { apt-get update -qq; image=$(kernel_package); } ||
+    local image=$KERNEL_PACKAGE version packages
+    [ -n "$image" ] || image=$(kernel_package) || { apt-get update -qq; image=$(kernel_package); } ||
         die "the package archive has no linux-image-amd64 and no linux-image-generic"
     version=${image#linux-image-}
     packages=("$image")
-    for extra in "linux-modules-$version" "linux-modules-extra-$version"; do
+    for extra in linux-{modules,modules-extra,binary,base}-"$version"; do
         ! apt-cache show "$extra" >/dev/null 2>&1 || packages+=("$extra")
     done
     say "fetching ${packages[*]}"

@@ -1,0 +1,64 @@
+# shellcheck shell=bash
+# The guest with the NICs: its devices and its boot. Sourced by run.
+#
+#   netns xbd-PID
+#   [guest NIC] = tap of the NIC's name  <- load, probes
+#                 | (cases with an initiator)
+#                 br0 - tap0 = [second guest, eth0]
+
+NS_H=xbd-h-$$
+NICS=(igb virtio virtio-plain e1000e vmxnet3)
+# The virtual IOMMU is strict: a NIC or disk that accesses memory that is not mapped for it
+# is in the kernel's log. Without iommu_platform a virtio device goes past it.
+IOMMU=iommu_platform=on,disable-legacy=on
+# shellcheck disable=SC2034 # run uses both
+declare -A DRIVER=([igb]=igb [igb4]=igb [virtio]=virtio_net [virtio-plain]=virtio_net [e1000e]=e1000e [vmxnet3]=vmxnet3)
+declare -A MODEL=([igb]=igb [virtio]=virtio-net-pci,$IOMMU,mq=on,vectors=10 [virtio-plain]=virtio-net-pci,mq=on,vectors=10
+    [e1000e]=e1000e [vmxnet3]=vmxnet3)
+# xblade serves with this many queues; virtio needs as many more for its answers.
+QUEUES=2
+
+# nic_index NIC - its number; igb4 is igb in a guest with four processors, so four queues
+nic_index() { local n; for n in "${!NICS[@]}"; do [ "${NICS[n]}" != "${1%4}" ] || echo "$n"; done; }
+nic_mac() { echo "02:a0:e0:00:01:0$(nic_index "$1")"; }
+nic_pci() { echo "0000:00:0$((4 + $(nic_index "$1"))).0"; }
+
+# disks_up - creates the taps and, on the bridge, those of the initiator's guest
+taps_up() {
+    local nic
+    for nic in "${NICS[@]}"; do
+        # shellcheck disable=SC2046 # one more word, or none
+        ip -n "$NS_H" tuntap add dev "$nic" mode tap vnet_hdr $([[ $nic != virtio* ]] || echo multi_queue)
+        ip -n "$NS_H" link set "$nic" mtu $MTU_MAX txqueuelen 4096 up
+    done
+}
+
+# vm_qemu - replaces the one of tests/interop/lib/vm.sh
+vm_qemu() {
+    local nic n args=()
+    if [ "$VM" = initiator ]; then
+        # shellcheck disable=SC2054 # QEMU's commas
+        vm_exec -netdev tap,id=n0,ifname=tap0,script=no,downscript=no,vhost=off \
+            -device virtio-net-pci,netdev=n0,mac=02:a0:e0:00:00:00,host_mtu=$MTU_MAX,rx_queue_size=1024,romfile=
+    fi
+    for nic in "${NICS[@]}"; do
+        n=$(nic_index "$nic")
+        args+=(-netdev "tap,id=n$n,ifname=$nic,script=no,downscript=no,vhost=off$([[ $nic != virtio* ]] || echo ,queues=$((2 * QUEUES)))"
+            -device "${MODEL[$nic]},netdev=n$n,mac=$(nic_mac "$nic"),addr=$((4 + n)),romfile=")
+    done
+    for n in 512 4096; do
+        args+=(-drive "file=$RUN/disk$n,format=raw,if=none,id=d$n,cache=none"
+            -device "virtio-blk-pci,drive=d$n,logical_block_size=$n,physical_block_size=$n,$IOMMU")
+    done
+    vm_exec -device intel-iommu,intremap=off "${args[@]}"
+}
+
+# disk_make - adds xblade and its functions to the guest
+disk_make() {
+    VM_DISK=$RUN/disk
+    mkdir -p "$VM_DISK"/{bin,lib,xbi,run} "$RUN/program"
+    strip --strip-debug -o "$RUN/program/xblade" "$XBLADE"
+    PATH=$RUN/program:$PATH root_program "$VM_DISK" xblade
+    cp "$DRIVERS/guest.sh" "$VM_DISK/xbi/boot.sh"
+    truncate -s 128M "$RUN/disk512" "$RUN/disk4096"
+}
