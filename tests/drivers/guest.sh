@@ -4,25 +4,24 @@
 
 boot() {
     local module n
-    for module in virtio_blk xsk_diag 8021q igb e1000e vmxnet3; do modprobe -q $module; done
+    for module in virtio_blk xsk_diag igb e1000e vmxnet3; do modprobe -q $module; done
     for n in 1 2; do dd if=/dev/zero of=/tmp/$n.img bs=1M count=16 status=none; done
 }
 
-# nic_fresh NAME PCI DRIVER MTU QUEUES - binds the driver anew, so that nothing remains of
-# the case before
+# nic_fresh NAME PCI DRIVER MTU - binds the driver anew, so that nothing remains of the case
+# before
 nic_fresh() {
     local device=/sys/bus/pci/devices/$2
     target_end KILL
+    dmesg -c >/dev/null
     modprobe "$3"
     [ ! -e "$device/driver" ] || echo "$2" >"$device/driver/unbind"
     echo "$2" >/sys/bus/pci/drivers_probe
-    wait_for 20 nic_of "$device" >/dev/null
+    wait_for 60 nic_of "$device" >/dev/null
     ip link set "$(nic_of "$device")" name "$1"
     echo 1 >/proc/sys/net/ipv6/conf/"$1"/disable_ipv6
-    # Some drivers have one queue only.
-    [ "$3" != virtio_net ] || ethtool -L "$1" combined "$5"
     ip link set "$1" mtu "$4" up
-    wait_for 30 has_carrier "$1"
+    wait_for 60 has_carrier "$1"
 }
 
 # nic_of DEVICE - the interface of a PCI device; that of virtio is one level lower
@@ -30,12 +29,12 @@ nic_of() { ls "$1"/net 2>/dev/null || ls "$1"/virtio*/net 2>/dev/null; }
 
 has_carrier() { [ "$(cat "/sys/class/net/$1/carrier" 2>/dev/null)" = 1 ]; }
 
-# serve NAME ARGUMENT... - starts xblade, waits until it is ready
+# serve NAME EXPORTS [OPTION...] - starts xblade, waits until it is ready
 serve() {
-    local name=$1
-    shift
-    [ $# -gt 0 ] && [[ $* == *[0-9]=* ]] || set -- 0.1=/tmp/1.img 0.2=/tmp/2.img "$@"
-    xblade serve --state none --no-probe --interface "$name" "$@" >/tmp/xblade.log 2>&1 </dev/null &
+    local name=$1 exports=$2
+    shift 2
+    # shellcheck disable=SC2086 # a list of words
+    xblade serve --state none --no-probe --interface "$name" $exports "$@" >/tmp/xblade.log 2>&1 </dev/null &
     echo $! >/tmp/xblade.pid
     wait_for 60 is_decided
     grep -q ready: /tmp/xblade.log || { cat /tmp/xblade.log; fail "xblade did not start"; }
@@ -50,3 +49,28 @@ target_end() {
     wait_for 30 is_ended
 }
 is_ended() { ! is_alive; }
+
+# mode_of NAME - "native zero-copy 2": XDP mode, rings of all queues, sectors of a frame
+mode_of() {
+    local zero copy
+    zero=$(ss --xdp -e | grep -c 'zc:1') || true
+    copy=$(ss --xdp -e | grep -c 'zc:0') || true
+    sed -nE "s/.* $1: driver .* XDP in ([a-z]+) mode.*, ([0-9]+) sectors a frame.*/\1 $zero:$copy \2/p" /tmp/xblade.log |
+        sed -E 's/ [1-9][0-9]*:0 / zero-copy /; s/ 0:[1-9][0-9]* / copy /'
+}
+
+# lanes - received and of these unstamped frames of each lane: "2026/0 2026/0 0/0"
+lanes() {
+    xblade stats | awk '/^lane/ {n++; r[n] = u[n] = 0} /^$/ {next} $1 == "received" {r[n] = $2} $1 == "unstamped" {u[n] = $2}
+        END {for (i = 1; i <= n; i++) printf "%d/%d ", r[i], u[i]}'
+}
+
+# losses - counters of lost frames and of bugs. In zero-copy mode the kernel counts the fill
+# ring as empty while xblade fills it for the first time.
+losses() {
+    xblade stats | awk '$1 ~ /^(no-socket|too-long|bad-.*|kernel-(rx|tx).*|imbalances|kick-errors|no-chunks|unsendable)$/ &&
+        $2 > 0 {printf "%s=%d ", $1, $2}'
+}
+
+# complaints - what the kernel says of bugs, and of DMA to memory that is not the device's
+complaints() { dmesg | grep -E 'BUG:|WARNING:|Oops|general protection|blocked for more than|DMAR:.*([Ff]ault|ERROR)' | head -5; }

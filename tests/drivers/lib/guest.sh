@@ -7,28 +7,30 @@
 #                 br0 - tap0 = [second guest, eth0]
 
 NS_H=xbd-h-$$
+DISK_SIZE=128M
+# The processors of the guest that runs.
+CORES=0
 NICS=(igb virtio virtio-plain e1000e vmxnet3)
 # The virtual IOMMU is strict: a NIC or disk that accesses memory that is not mapped for it
 # is in the kernel's log. Without iommu_platform a virtio device goes past it.
 IOMMU=iommu_platform=on,disable-legacy=on
-# shellcheck disable=SC2034 # run uses both
-declare -A DRIVER=([igb]=igb [igb4]=igb [virtio]=virtio_net [virtio-plain]=virtio_net [e1000e]=e1000e [vmxnet3]=vmxnet3)
-declare -A MODEL=([igb]=igb [virtio]=virtio-net-pci,$IOMMU,mq=on,vectors=10 [virtio-plain]=virtio-net-pci,mq=on,vectors=10
+# shellcheck disable=SC2034 # used by lib/steps.sh
+declare -A DRIVER=([igb]=igb [virtio]=virtio_net [virtio-plain]=virtio_net [e1000e]=e1000e [vmxnet3]=vmxnet3)
+declare -A MODEL=([igb]=igb [virtio]=virtio-net-pci,$IOMMU,mq=on,vectors=6 [virtio-plain]=virtio-net-pci,mq=on,vectors=10
     [e1000e]=e1000e [vmxnet3]=vmxnet3)
-# xblade serves with this many queues; virtio needs as many more for its answers.
-QUEUES=2
+# Pairs of queues that the device has; by default virtio_net uses one for each processor.
+declare -A PAIRS=([virtio]=2 [virtio-plain]=4)
 
-# nic_index NIC - its number; igb4 is igb in a guest with four processors, so four queues
-nic_index() { local n; for n in "${!NICS[@]}"; do [ "${NICS[n]}" != "${1%4}" ] || echo "$n"; done; }
+nic_index() { local n; for n in "${!NICS[@]}"; do [ "${NICS[n]}" != "$1" ] || echo "$n"; done; }
 nic_mac() { echo "02:a0:e0:00:01:0$(nic_index "$1")"; }
 nic_pci() { echo "0000:00:0$((4 + $(nic_index "$1"))).0"; }
 
-# disks_up - creates the taps and, on the bridge, those of the initiator's guest
+# taps_up - creates the taps of the NICs
 taps_up() {
     local nic
     for nic in "${NICS[@]}"; do
-        # shellcheck disable=SC2046 # one more word, or none
-        ip -n "$NS_H" tuntap add dev "$nic" mode tap vnet_hdr $([[ $nic != virtio* ]] || echo multi_queue)
+        # shellcheck disable=SC2086 # one more word, or none
+        ip -n "$NS_H" tuntap add dev "$nic" mode tap vnet_hdr ${PAIRS[$nic]:+multi_queue}
         ip -n "$NS_H" link set "$nic" mtu $MTU_MAX txqueuelen 4096 up
     done
 }
@@ -43,7 +45,7 @@ vm_qemu() {
     fi
     for nic in "${NICS[@]}"; do
         n=$(nic_index "$nic")
-        args+=(-netdev "tap,id=n$n,ifname=$nic,script=no,downscript=no,vhost=off$([[ $nic != virtio* ]] || echo ,queues=$((2 * QUEUES)))"
+        args+=(-netdev "tap,id=n$n,ifname=$nic,script=no,downscript=no,vhost=off${PAIRS[$nic]:+,queues=${PAIRS[$nic]}}"
             -device "${MODEL[$nic]},netdev=n$n,mac=$(nic_mac "$nic"),addr=$((4 + n)),romfile=")
     done
     for n in 512 4096; do
@@ -55,10 +57,21 @@ vm_qemu() {
 
 # disk_make - adds xblade and its functions to the guest
 disk_make() {
-    VM_DISK=$RUN/disk
+    local VM_DISK=$RUN/disk
     mkdir -p "$VM_DISK"/{bin,lib,xbi,run} "$RUN/program"
     strip --strip-debug -o "$RUN/program/xblade" "$XBLADE"
     PATH=$RUN/program:$PATH root_program "$VM_DISK" xblade
     cp "$DRIVERS/guest.sh" "$VM_DISK/xbi/boot.sh"
-    truncate -s 128M "$RUN/disk512" "$RUN/disk4096"
+    truncate -s $DISK_SIZE "$RUN/disk512" "$RUN/disk4096"
 }
+
+# guests_up CORES CASE - boots those that the case needs, if they do not run; the one with
+# the NICs has so many processors
+guests_up() {
+    local VM=target VM_CORES=$1 VM_MACHINE=q35 VM_APPEND='intel_iommu=on iommu.strict=1 iommu.passthrough=0' VM_DISK=$RUN/disk
+    [ "$1" = "$CORES" ] || vm_stop
+    vm_alive || { vm_start; CORES=$1; }
+    VM=initiator VM_CORES=2 VM_MACHINE=pc VM_APPEND='' VM_DISK=''
+    [[ $2 != initiator-* ]] || vm_alive || vm_start
+}
+guests_stop() { local VM; for VM in target initiator; do vm_stop; done; }

@@ -70,7 +70,7 @@ target_account() {
 
 # target_losses - "COUNTER=N ..." for lost frames in xblade's report at exit
 target_losses() {
-    awk '$1 ~ /^(no_socket|too_long|bad_.*|kernel_.*)$/ && $2 > 0 {printf "%s=%d ", $1, $2}' "$LOG/target.log"
+    awk '$1 ~ /^(no-socket|too-long|bad-.*|kernel-.*)$/ && $2 > 0 {printf "%s=%d ", $1, $2}' "$LOG/target.log"
 }
 
 # target_cpu - the accumulated CPU time in seconds

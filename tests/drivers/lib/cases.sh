@@ -1,0 +1,140 @@
+# shellcheck shell=bash disable=SC2317 # called by name
+# The cases: case_NAME is one, for a NIC and an MTU. Sourced by run.
+
+# case_table - prints "NIC MTU CASE..." for all of them
+case_table() {
+    local nic mtu
+    # igb4 is last, because it needs another guest.
+    for nic in "${NICS[@]}" igb4; do
+        for mtu in 1500 3000 9000; do
+            echo "$nic $mtu serve vlan link rings mtu kill"
+            case $nic in igb* | e1000e) echo "$nic $mtu renegotiate" ;; esac
+            case $nic in igb* | virtio*) echo "$nic $mtu queues" ;; esac
+        done
+        echo "$nic 1500 unload starts busy direct"
+        case $nic in
+            igb | virtio) for mtu in 1500 9000; do echo "$nic $mtu initiator-guide initiator-verify initiator-kill"; done ;;
+        esac
+    done
+}
+
+# case_whole CASE - runs it, in a subshell; the kernel of the guest must have no complaint
+case_whole() {
+    local said
+    LOAD='' EXPORT_ARGS=''
+    trap '[ -z "$LOAD" ] || kill $LOAD 2>/dev/null' EXIT
+    ip -n "$NS_H" link del vlan5 2>/dev/null || true
+    case $1 in initiator-*) scenario "${1#*-}" ;; *) "case_$1" ;; esac
+    said=$(ask complaints)
+    [ -z "$said" ] || lose "the guest's kernel: $said"
+}
+
+# Mode, stamps, verified load, short frames.
+case_serve() {
+    local mode stamps=stamped lanes
+    started
+    mode=$(ask "mode_of $NIC")
+    [ "$mode" = "$(expected_mode)" ] || lose "xblade chose '$mode', expected '$(expected_mode)'"
+    load 2000
+    # vmxnet3 in native mode gives an XDP program no room for the time of arrival.
+    case $NIC-$mode in vmxnet3-native*) stamps=unstamped ;; esac
+    lanes=$(ask lanes)
+    ! grep -qE "[^ ]*/$([ $stamps = stamped ] && echo '[1-9]' || echo '0 .*[1-9]')" <<<"$lanes" ||
+        lose "frames should be $stamps: $lanes (received/unstamped)"
+    # AoE is no IP: no driver here spreads it over its queues.
+    note "$mode sectors, $stamps, frames by lane: $(sed 's,/[0-9]*,,g' <<<"$lanes")"
+    probe_is short 60
+}
+
+# Tagged queries: with the NIC's defaults, without stripping of tags, and with VLAN
+# interfaces of the tags, which open the NIC's filter; then a load from VLAN 5, which may
+# use another queue than one without tags.
+case_vlan() {
+    started
+    vlan_is "$(vlan_expected default)"
+    if [ "$(ask "ethtool -k $NIC | grep -c 'rx-vlan-offload: on$'")" = 1 ]; then
+        guest "ethtool -K $NIC rxvlan off"
+        vlan_is "$(vlan_expected kept)"
+    fi
+    guest "modprobe 8021q; ip link add link $NIC name v5 type vlan id 5; ip link set v5 up
+        ip link add link $NIC name v7 type vlan proto 802.1ad id 7; ip link set v7 up"
+    vlan_is "$(vlan_expected joined)"
+    [[ $(vlan_expected joined) == 'vlan tagged'* ]] || return 0
+    ip -n "$NS_H" link add link "$NIC" name vlan5 type vlan id 5
+    ip -n "$NS_H" link set vlan5 up
+    (INTERFACE=vlan5 load 1000)
+}
+
+case_link() {
+    started
+    under_load "ip link set $NIC down; ip link set $NIC up"
+}
+
+case_renegotiate() {
+    started
+    under_load "ethtool -r $NIC"
+}
+
+case_rings() {
+    started
+    under_load "ethtool -G $NIC rx 128" "ethtool -G $NIC rx 256"
+}
+
+case_queues() {
+    started
+    under_load "ethtool -L $NIC combined 1 || echo refused" "ethtool -L $NIC combined 2 || echo refused"
+    note "$(grep -c '^refused' "$LOG/guest.log") of 2 changes were refused by the driver"
+}
+
+case_mtu() {
+    local other=9000
+    [ "$MTU" = 1500 ] || other=1500
+    started
+    under_load "ip link set $NIC mtu 1400" "ip link set $NIC mtu $MTU" "ip link set $NIC mtu $other || echo refused"
+    ! grep -q '^refused' "$LOG/guest.log" || note "the driver refused $other"
+}
+
+case_kill() {
+    started
+    load_start --sectors 2
+    guest 'target_end KILL'
+    serve
+    traffic
+    load_end
+}
+
+case_unload() {
+    started
+    load 100
+    guest "rmmod ${DRIVER[$NIC]}"
+    sees 'cat /tmp/xblade.log' "$NIC is gone"
+    guest is_alive
+}
+
+case_starts() {
+    local n
+    fresh
+    for ((n = 1; n <= 20; n++)); do
+        serve
+        (answered) || lose "start $n of 20: no answer"
+        guest "target_end $([ $((n % 2)) = 0 ] && echo KILL || echo TERM)"
+    done
+}
+
+case_busy() {
+    fresh
+    guest "echo 2 >/sys/class/net/$NIC/napi_defer_hard_irqs; echo 200000 >/sys/class/net/$NIC/gro_flush_timeout"
+    serve --busy-poll 20
+    load 2000
+}
+
+# O_DIRECT from UMEM, or from bounce memory where the frame is not aligned; one disk has
+# blocks of 4096 bytes.
+case_direct() {
+    EXPORT_ARGS=$DISKS
+    started
+    sees 'cat /tmp/xblade.log' '0.2: /dev/vdb \(direct'
+    load 1000 --sectors 1
+    load 1000 --sectors 2
+    [ "$MTU" != 9000 ] || { load 600 --sectors 7; load 600 --sectors 16; }
+}
