@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2317 # called by name
-# The cases: case_NAME is one, for a NIC and an MTU. Sourced by run.
+# The cases: test_NAME is one, for a NIC and an MTU. Sourced by run.
 
-# case_table - prints "NIC MTU CASE..." for all of them
-case_table() {
+# test_table - prints "NIC MTU CASE..." for all of them
+test_table() {
     local nic mtu
     # igb4 is last, because it needs another guest.
     for nic in "${NICS[@]}" igb4; do
@@ -18,19 +18,19 @@ case_table() {
     done
 }
 
-# case_whole CASE - runs it, in a subshell; the kernel of the guest must have no complaint
-case_whole() {
+# test_whole CASE - runs it, in a subshell; the kernel of the guest must have no complaint
+test_whole() {
     local said
     LOAD='' EXPORT_ARGS=''
-    trap '[ -z "$LOAD" ] || kill $LOAD 2>/dev/null' EXIT
+    trap 'kill $LOAD 2>/dev/null || true' EXIT
     ip -n "$NS_H" link del vlan5 2>/dev/null || true
-    case $1 in initiator-*) scenario "${1#*-}" ;; *) "case_$1" ;; esac
+    case $1 in initiator-*) scenario "${1#*-}" ;; *) "test_$1" ;; esac
     said=$(ask complaints)
     [ -z "$said" ] || lose "the guest's kernel: $said"
 }
 
 # Mode, stamps, verified load, short frames.
-case_serve() {
+test_serve() {
     local mode stamps=stamped lanes
     started
     mode=$(ask "mode_of $NIC")
@@ -43,50 +43,50 @@ case_serve() {
         lose "frames should be $stamps: $lanes (received/unstamped)"
     # AoE is no IP: no driver here spreads it over its queues.
     note "$mode sectors, $stamps, frames by lane: $(sed 's,/[0-9]*,,g' <<<"$lanes")"
-    probe_is short 60
+    answers_are "short 60"
 }
 
 # Tagged queries: with the NIC's defaults, without stripping of tags, and with VLAN
 # interfaces of the tags, which open the NIC's filter; then a load from VLAN 5, which may
 # use another queue than one without tags.
-case_vlan() {
+test_vlan() {
     started
-    vlan_is "$(vlan_expected default)"
+    answers_are "$(vlan_expected default)"
     if [ "$(ask "ethtool -k $NIC | grep -c 'rx-vlan-offload: on$'")" = 1 ]; then
-        guest "ethtool -K $NIC rxvlan off"
-        vlan_is "$(vlan_expected kept)"
+        in_guest "ethtool -K $NIC rxvlan off"
+        answers_are "$(vlan_expected kept)"
     fi
-    guest "modprobe 8021q; ip link add link $NIC name v5 type vlan id 5; ip link set v5 up
+    in_guest "modprobe 8021q; ip link add link $NIC name v5 type vlan id 5; ip link set v5 up
         ip link add link $NIC name v7 type vlan proto 802.1ad id 7; ip link set v7 up"
-    vlan_is "$(vlan_expected joined)"
+    answers_are "$(vlan_expected joined)"
     [[ $(vlan_expected joined) == 'vlan tagged'* ]] || return 0
     ip -n "$NS_H" link add link "$NIC" name vlan5 type vlan id 5
     ip -n "$NS_H" link set vlan5 up
     (INTERFACE=vlan5 load 1000)
 }
 
-case_link() {
+test_link() {
     started
     under_load "ip link set $NIC down; ip link set $NIC up"
 }
 
-case_renegotiate() {
+test_renegotiate() {
     started
     under_load "ethtool -r $NIC"
 }
 
-case_rings() {
+test_rings() {
     started
     under_load "ethtool -G $NIC rx 128" "ethtool -G $NIC rx 256"
 }
 
-case_queues() {
+test_queues() {
     started
     under_load "ethtool -L $NIC combined 1 || echo refused" "ethtool -L $NIC combined 2 || echo refused"
     note "$(grep -c '^refused' "$LOG/guest.log") of 2 changes were refused by the driver"
 }
 
-case_mtu() {
+test_mtu() {
     local other=9000
     [ "$MTU" = 1500 ] || other=1500
     started
@@ -94,43 +94,43 @@ case_mtu() {
     ! grep -q '^refused' "$LOG/guest.log" || note "the driver refused $other"
 }
 
-case_kill() {
+test_kill() {
     started
     load_start --sectors 2
-    guest 'target_end KILL'
+    in_guest 'target_end KILL'
     serve
     traffic
     load_end
 }
 
-case_unload() {
+test_unload() {
     started
     load 100
-    guest "rmmod ${DRIVER[$NIC]}"
+    in_guest "rmmod ${DRIVER[$NIC]}"
     sees 'cat /tmp/xblade.log' "$NIC is gone"
-    guest is_alive
+    in_guest is_alive
 }
 
-case_starts() {
+test_starts() {
     local n
     fresh
     for ((n = 1; n <= 20; n++)); do
         serve
         (answered) || lose "start $n of 20: no answer"
-        guest "target_end $([ $((n % 2)) = 0 ] && echo KILL || echo TERM)"
+        in_guest "target_end $([ $((n % 2)) = 0 ] && echo KILL || echo TERM)"
     done
 }
 
-case_busy() {
+test_busy() {
     fresh
-    guest "echo 2 >/sys/class/net/$NIC/napi_defer_hard_irqs; echo 200000 >/sys/class/net/$NIC/gro_flush_timeout"
+    in_guest "echo 2 >/sys/class/net/$NIC/napi_defer_hard_irqs; echo 200000 >/sys/class/net/$NIC/gro_flush_timeout"
     serve --busy-poll 20
     load 2000
 }
 
 # O_DIRECT from UMEM, or from bounce memory where the frame is not aligned; one disk has
 # blocks of 4096 bytes.
-case_direct() {
+test_direct() {
     EXPORT_ARGS=$DISKS
     started
     sees 'cat /tmp/xblade.log' '0.2: /dev/vdb \(direct'

@@ -28,4 +28,3 @@ END
     # shellcheck disable=SC2086 # a list of words
     printf 'vlan %s priority %s double %s' $row
 }
-vlan_is() { probe_is $1; }

@@ -32,9 +32,9 @@ target_start() { (serve); }
 target_alive() { ask is_alive; }
 target_stop() {
     LOSSES=$(ask losses)
-    (guest 'target_end TERM')
+    (in_guest 'target_end TERM')
     ask 'cat /tmp/xblade.log' >>"$LOG/target.log"
 }
-target_kill() { (guest 'target_end KILL'); }
+target_kill() { (in_guest 'target_end KILL'); }
 target_losses() { echo "$LOSSES"; }
 target_cpu() { echo 'not measured'; }

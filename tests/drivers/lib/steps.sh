@@ -8,16 +8,16 @@ note() { echo "$*" >>"$LOG/notes"; }
 # ask COMMAND - runs it in the guest with the NICs; prints what it prints
 ask() { VM=target vm_do "$1" 2>&1; }
 
-# guest COMMAND - the same, and it must succeed
-guest() {
+# in_guest COMMAND - the same, and it must succeed
+in_guest() {
     local said
     said=$(ask "$1") || lose "in the guest: $1: ${said:-failed}"
     printf '+ %s\n%s\n' "$1" "$said" >>"$LOG/guest.log"
 }
 
 DISKS='0.1=/dev/vda,store=direct 0.2=/dev/vdb,store=direct'
-fresh() { guest "nic_fresh $NIC $(nic_pci "$NIC") ${DRIVER[$NIC]} $MTU"; }
-serve() { guest "serve $NIC '${EXPORT_ARGS:-0.1=/tmp/1.img 0.2=/tmp/2.img}' $*"; }
+fresh() { in_guest "nic_fresh $NIC $(nic_pci "$NIC") ${DRIVER[$NIC]} $MTU"; }
+serve() { in_guest "serve $NIC '${EXPORT_ARGS:-0.1=/tmp/1.img 0.2=/tmp/2.img}' $*"; }
 started() { fresh && serve "$@"; }
 
 # sees COMMAND REGEX - the guest prints something like this, at once or soon
@@ -35,11 +35,13 @@ answered() {
     ip netns exec "$NS_H" python3 "$TOP/tests/package/ask.py" "$NIC" 0 1 60 || lose "no answer within 60 s"
 }
 
-# probe_is KIND... ANSWER... - see probe.py
-probe_is() {
-    local got
-    got=$(ip netns exec "$NS_H" python3 "$DRIVERS/probe.py" "$NIC" "$(nic_mac "$NIC")" | grep -E "$1" | xargs) || true
-    [ "$got" = "$*" ] || lose "answers: '$got', expected '$*'"
+# answers_are "KIND ANSWER..." - see probe.py
+answers_are() {
+    local got kinds
+    kinds=$(xargs -n 2 <<<"$1" | cut -d' ' -f1)
+    # shellcheck disable=SC2086 # a list of words
+    got=$(ip netns exec "$NS_H" python3 "$DRIVERS/probe.py" "$NIC" "$(nic_mac "$NIC")" $kinds 2>&1 | xargs) || true
+    [ "$got" = "$1" ] || lose "answers: '$got', expected '$1'"
 }
 
 # bench ARGUMENT... - the verified load, from the other end of the wire
@@ -69,6 +71,7 @@ load_start() {
 load_end() {
     kill -INT $LOAD
     wait $LOAD || lose "the load: $(tail -3 "$LOG/load.log")"
+    LOAD=''
     load_is_good
 }
 
@@ -89,7 +92,7 @@ under_load() {
     local command
     load_start --sectors 2
     for command in "$@"; do
-        guest "$command"
+        in_guest "$command"
         traffic
     done
     load_end
