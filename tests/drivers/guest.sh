@@ -29,6 +29,13 @@ nic_of() { ls "$1"/net 2>/dev/null || ls "$1"/virtio*/net 2>/dev/null; }
 
 has_carrier() { [ "$(cat "/sys/class/net/$1/carrier" 2>/dev/null)" = 1 ]; }
 
+# join NAME PROTOCOL ID - a VLAN interface on it
+join() {
+    modprobe 8021q
+    ip link add link "$1" name "$1.$3" type vlan proto "$2" id "$3"
+    ip link set "$1.$3" up
+}
+
 # serve NAME EXPORTS [OPTION...] - starts xblade, waits until it is ready
 serve() {
     local name=$1 exports=$2
@@ -57,6 +64,12 @@ mode_of() {
     copy=$(ss --xdp -e | grep -c 'zc:0') || true
     sed -nE "s/.* $1: driver .* XDP in ([a-z]+) mode.*, ([0-9]+) sectors a frame.*/\1 $zero:$copy \2/p" /tmp/xblade.log |
         sed -E 's/ [1-9][0-9]*:0 / zero-copy /; s/ 0:[1-9][0-9]* / copy /'
+}
+
+# queues_of NAME - receive queues, and those of them that have a socket: "2 2"
+queues_of() {
+    local all=(/sys/class/net/"$1"/queues/rx-*)
+    echo "${#all[@]} $(ss --xdp | grep -oE " $1:q[0-9]+ " | sort -u | wc -l)"
 }
 
 # lanes - received and of these unstamped frames of each lane: "2026/0 2026/0 0/0"

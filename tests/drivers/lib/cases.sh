@@ -6,6 +6,7 @@ test_table() {
     local nic mtu
     # igb4 is last, because it needs another guest.
     for nic in "${NICS[@]}" igb4; do
+        if [ "$nic" = virtio-more ]; then echo "$nic 1500 serve"; continue; fi
         for mtu in 1500 3000 9000; do
             echo "$nic $mtu serve vlan link rings mtu kill"
             case $nic in igb* | e1000e) echo "$nic $mtu renegotiate" ;; esac
@@ -31,10 +32,12 @@ test_whole() {
 
 # Mode, stamps, verified load, short frames.
 test_serve() {
-    local mode stamps=stamped lanes
+    local mode queues stamps=stamped lanes
     started
     mode=$(ask "mode_of $NIC")
     [ "$mode" = "$(expected_mode)" ] || lose "xblade chose '$mode', expected '$(expected_mode)'"
+    queues=$(ask "queues_of $NIC")
+    [ "${queues% *}" = "${queues#* }" ] || lose "queues of the NIC, and queues with a socket: $queues"
     load 2000
     # vmxnet3 in native mode gives an XDP program no room for the time of arrival.
     case $NIC-$mode in vmxnet3-native*) stamps=unstamped ;; esac
@@ -42,7 +45,7 @@ test_serve() {
     ! grep -qE "[^ ]*/$([ $stamps = stamped ] && echo '[1-9]' || echo '0 .*[1-9]')" <<<"$lanes" ||
         lose "frames should be $stamps: $lanes (received/unstamped)"
     # AoE is no IP: no driver here spreads it over its queues.
-    note "$mode sectors, $stamps, frames by lane: $(sed 's,/[0-9]*,,g' <<<"$lanes")"
+    note "$mode sectors, $stamps, frames by lane: $lanes"
     answers_are "short 60"
 }
 
@@ -56,13 +59,16 @@ test_vlan() {
         in_guest "ethtool -K $NIC rxvlan off"
         answers_are "$(vlan_expected kept)"
     fi
-    in_guest "modprobe 8021q; ip link add link $NIC name v5 type vlan id 5; ip link set v5 up
-        ip link add link $NIC name v7 type vlan proto 802.1ad id 7; ip link set v7 up"
+    in_guest "join $NIC 802.1q 5; join $NIC 802.1ad 7"
     answers_are "$(vlan_expected joined)"
+    note "frames by lane: $(ask lanes)"
     [[ $(vlan_expected joined) == 'vlan tagged'* ]] || return 0
-    ip -n "$NS_H" link add link "$NIC" name vlan5 type vlan id 5
-    ip -n "$NS_H" link set vlan5 up
-    (INTERFACE=vlan5 load 1000)
+    if ip -n "$NS_H" link add link "$NIC" name vlan5 type vlan id 5 2>/dev/null; then
+        ip -n "$NS_H" link set vlan5 up
+        (INTERFACE=vlan5 load 1000) || exit
+    else
+        note "NOT CHECKED: a load from a VLAN, because this machine's kernel has no VLAN interfaces"
+    fi
 }
 
 test_link() {

@@ -18,13 +18,35 @@ expected_mode() {
     esac
 }
 
-# vlan_expected STATE - answers to tagged queries
+# vlan_expected STATE - answers to tagged queries. "none": the NIC's filter drops the frame.
+# Known wrong is "untagged": the NIC takes the tag away before XDP, so xblade answers
+# without it. vmxnet3 as emulated never passes on a frame with two tags.
 vlan_expected() {
     local row
-    row=$(sed -nE "s/^$NIC +$1 +//p" <<'END'
-igb           default  none untagged tagged
+    row=$(awk -v nic="$NIC" -v state="$1" '$1 == nic && $2 == state {print $3, $4, $5}' <<'END'
+igb           default  none      untagged  tagged
+igb           kept     none      tagged    tagged
+igb           joined   tagged    tagged    tagged
+virtio        default  tagged    tagged    tagged
+virtio        joined   tagged    tagged    tagged
+virtio-plain  default  tagged    tagged    tagged
+virtio-plain  joined   tagged    tagged    tagged
+e1000e        default  untagged  untagged  tagged
+e1000e        kept     tagged    tagged    tagged
+e1000e        joined   tagged    tagged    tagged
+vmxnet3       default  none      untagged  none
+vmxnet3       kept     none      tagged    none
+vmxnet3       joined   tagged    tagged    none
 END
     )
     # shellcheck disable=SC2086 # a list of words
     printf 'vlan %s priority %s double %s' $row
+}
+
+# known_wrong NAME - prints why this case fails today, if it is known to
+known_wrong() {
+    case $1 in
+        *-virtio-more-1500-serve)
+            echo 'xblade counts the queues before the driver adds more for XDP: frames on those get no answer' ;;
+    esac
 }

@@ -10,16 +10,16 @@ NS_H=xbd-h-$$
 DISK_SIZE=128M
 # The processors of the guest that runs.
 CORES=0
-NICS=(igb virtio virtio-plain e1000e vmxnet3)
+NICS=(igb virtio virtio-plain e1000e vmxnet3 virtio-more)
 # The virtual IOMMU is strict: a NIC or disk that accesses memory that is not mapped for it
 # is in the kernel's log. Without iommu_platform a virtio device goes past it.
 IOMMU=iommu_platform=on,disable-legacy=on
-# shellcheck disable=SC2034 # used by lib/steps.sh
-declare -A DRIVER=([igb]=igb [virtio]=virtio_net [virtio-plain]=virtio_net [e1000e]=e1000e [vmxnet3]=vmxnet3)
-declare -A MODEL=([igb]=igb [virtio]=virtio-net-pci,$IOMMU,mq=on,vectors=6 [virtio-plain]=virtio-net-pci,mq=on,vectors=10
+declare -A DRIVER=([igb]=igb [virtio]=virtio_net [virtio-plain]=virtio_net [virtio-more]=virtio_net
     [e1000e]=e1000e [vmxnet3]=vmxnet3)
-# Pairs of queues that the device has; by default virtio_net uses one for each processor.
-declare -A PAIRS=([virtio]=2 [virtio-plain]=4)
+declare -A OPTIONS=([virtio]=,$IOMMU,mq=on,vectors=6 [virtio-plain]=,mq=on,vectors=6 [virtio-more]=,mq=on,vectors=10)
+# Pairs of queues that a virtio device has; the driver uses one for each processor, and for
+# XDP twice as many, if the device has them.
+declare -A PAIRS=([virtio]=2 [virtio-plain]=2 [virtio-more]=4)
 
 nic_index() { local n; for n in "${!NICS[@]}"; do [ "${NICS[n]}" != "$1" ] || echo "$n"; done; }
 nic_mac() { echo "02:a0:e0:00:01:0$(nic_index "$1")"; }
@@ -46,7 +46,7 @@ vm_qemu() {
     for nic in "${NICS[@]}"; do
         n=$(nic_index "$nic")
         args+=(-netdev "tap,id=n$n,ifname=$nic,script=no,downscript=no,vhost=off${PAIRS[$nic]:+,queues=${PAIRS[$nic]}}"
-            -device "${MODEL[$nic]},netdev=n$n,mac=$(nic_mac "$nic"),addr=$((4 + n)),romfile=")
+            -device "${DRIVER[$nic]/virtio_net/virtio-net-pci}${OPTIONS[$nic]:-},netdev=n$n,mac=$(nic_mac "$nic"),addr=$((4 + n)),romfile=")
     done
     for n in 512 4096; do
         args+=(-drive "file=$RUN/disk$n,format=raw,if=none,id=d$n,cache=none"

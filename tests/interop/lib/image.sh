@@ -83,7 +83,8 @@ kernel_fetch() {
     version=${image#linux-image-}
     packages=("$image")
     for extra in linux-{modules,modules-extra,binary,base}-"$version"; do
-        ! apt-cache show "$extra" >/dev/null 2>&1 || packages+=("$extra")
+        # It also succeeds for a name that is only mentioned.
+        [ -z "$(apt-cache show "$extra" 2>/dev/null)" ] || packages+=("$extra")
     done
     say "fetching ${packages[*]}"
     # Outdated lists name packages that no longer exist.
