@@ -116,6 +116,8 @@ stage mutants mutants
 stage package tests/package/run
 if [ $quick = no ]; then
     stage VM env XBLADE="$CARGO_TARGET_DIR/debug/xblade" tests/interop/run
+    stage drivers env XBLADE="$CARGO_TARGET_DIR/debug/xblade" XBLADE_BENCH="$CARGO_TARGET_DIR/debug/xblade-bench" \
+        tests/drivers/run
     stage "pauses of a VM" env XBLADE="$CARGO_TARGET_DIR/debug/xblade" tests/interop/pauses
     stage walk-through tests/interop/walkthrough
 fi

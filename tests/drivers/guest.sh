@@ -57,19 +57,20 @@ target_end() {
 }
 is_ended() { ! is_alive; }
 
-# mode_of NAME - "native zero-copy 2": XDP mode, rings of all queues, sectors of a frame
+# mode_of NAME - XDP mode and rings of all queues, "native zero-copy": by xblade's log, and by
+# the kernel (Debian's Linux 6.1 cannot tell)
 mode_of() {
-    local zero copy
-    zero=$(ss --xdp -e | grep -c 'zc:1') || true
-    copy=$(ss --xdp -e | grep -c 'zc:0') || true
-    sed -nE "s/.* $1: driver .* XDP in ([a-z]+) mode.*, ([0-9]+) sectors a frame.*/\1 $zero:$copy \2/p" /tmp/xblade.log |
-        sed -E 's/ [1-9][0-9]*:0 / zero-copy /; s/ 0:[1-9][0-9]* / copy /'
+    local rings=copy
+    ! grep -q ' queue .* zero-copy rings' /tmp/xblade.log || rings=zero-copy
+    if grep ' queue .* rings' /tmp/xblade.log | grep -v "$rings"; then return 1; fi
+    if ss --xdp -e | grep "zc:$([ $rings = copy ] && echo 1 || echo 0)"; then return 1; fi
+    sed -nE "s/.* $1: driver .* XDP in ([a-z]+) mode.*/\1 $rings/p" /tmp/xblade.log
 }
 
 # queues_of NAME - receive queues, and those of them that have a socket: "2 2"
 queues_of() {
     local all=(/sys/class/net/"$1"/queues/rx-*)
-    echo "${#all[@]} $(ss --xdp | grep -oE " $1:q[0-9]+ " | sort -u | wc -l)"
+    echo "${#all[@]} $(grep -c " $1 queue .* rings" /tmp/xblade.log)"
 }
 
 # lanes - received and of these unstamped frames of each lane: "2026/0 2026/0 0/0"

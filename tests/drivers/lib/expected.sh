@@ -12,9 +12,9 @@ expected_mode() {
     # igb has no frames in several fragments, so no native XDP above one of its buffers;
     # nor does virtio_net have them with zero-copy.
     case $NIC-$MTU in
-        igb*-9000 | e1000e-* | vmxnet3-9000) echo "generic copy $sectors" ;;
-        virtio-9000) echo "native copy $sectors" ;;
-        *) echo "native $rings $sectors" ;;
+        igb*-9000 | e1000e-* | vmxnet3-9000) echo "generic copy of $sectors sectors" ;;
+        virtio-9000) echo "native copy of $sectors sectors" ;;
+        *) echo "native $rings of $sectors sectors" ;;
     esac
 }
 

@@ -1,7 +1,7 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2054,SC2153 # parts share variables; commas of QEMU
 # The guest with the NICs: its devices and its boot. Sourced by run.
 #
-#   netns xbd-PID
+#   netns xbd-h-PID
 #   [guest NIC] = tap of the NIC's name  <- load, probes
 #                 | (cases with an initiator)
 #                 br0 - tap0 = [second guest, eth0]
@@ -31,7 +31,7 @@ taps_up() {
     for nic in "${NICS[@]}"; do
         # shellcheck disable=SC2086 # one more word, or none
         ip -n "$NS_H" tuntap add dev "$nic" mode tap vnet_hdr ${PAIRS[$nic]:+multi_queue}
-        ip -n "$NS_H" link set "$nic" mtu $MTU_MAX txqueuelen 4096 up
+        ip -n "$NS_H" link set "$nic" mtu "$MTU_MAX" txqueuelen 4096 up
     done
 }
 
@@ -39,9 +39,8 @@ taps_up() {
 vm_qemu() {
     local nic n args=()
     if [ "$VM" = initiator ]; then
-        # shellcheck disable=SC2054 # QEMU's commas
         vm_exec -netdev tap,id=n0,ifname=tap0,script=no,downscript=no,vhost=off \
-            -device virtio-net-pci,netdev=n0,mac=02:a0:e0:00:00:00,host_mtu=$MTU_MAX,rx_queue_size=1024,romfile=
+            -device "virtio-net-pci,netdev=n0,mac=02:a0:e0:00:00:00,host_mtu=$MTU_MAX,rx_queue_size=1024,romfile="
     fi
     for nic in "${NICS[@]}"; do
         n=$(nic_index "$nic")

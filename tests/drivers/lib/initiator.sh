@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2317 # called by tests/interop/lib/case.sh
+# shellcheck shell=bash disable=SC2317,SC2034 # called by tests/interop/lib/case.sh
 # Runs a scenario of tests/interop: the Linux initiator in a second guest, xblade in the
 # first on a NIC and a disk of that. The functions replace those of tests/interop/lib.
 # Sourced by run.
@@ -23,7 +23,7 @@ export_file() { echo "$RUN/disk512"; }
 # exports_make "0.1=SIZE" - the scenarios used here have one export
 exports_make() {
     local size=${1#*=}
-    truncate -s 0 "$(export_file)" && truncate -s $DISK_SIZE "$(export_file)" || return
+    truncate -s 0 "$(export_file)" && truncate -s "$DISK_SIZE" "$(export_file)" || return
     EXPORT_ARGS="0.1=/dev/vda,length=$size,store=direct"
     EXPORT_BYTES=" BYTES_0_1=$(numfmt --from=iec "$size")"
 }

@@ -15,6 +15,7 @@ in_guest() {
     printf '+ %s\n%s\n' "$1" "$said" >>"$LOG/guest.log"
 }
 
+# shellcheck disable=SC2034 # for lib/cases.sh
 DISKS='0.1=/dev/vda,store=direct 0.2=/dev/vdb,store=direct'
 fresh() { in_guest "nic_fresh $NIC $(nic_pci "$NIC") ${DRIVER[$NIC]} $MTU"; }
 serve() { in_guest "serve $NIC '${EXPORT_ARGS:-0.1=/tmp/1.img 0.2=/tmp/2.img}' $*"; }
@@ -69,8 +70,8 @@ load_start() {
     traffic
 }
 load_end() {
-    kill -INT $LOAD
-    wait $LOAD || lose "the load: $(tail -3 "$LOG/load.log")"
+    kill -INT "$LOAD"
+    wait "$LOAD" || lose "the load: $(tail -3 "$LOG/load.log")"
     LOAD=''
     load_is_good
 }
@@ -80,7 +81,7 @@ traffic() {
     local n first
     first=$(link_count "$NS_H" "$NIC" rx_packets)
     for ((n = 0; n < 600; n++)); do
-        kill -0 $LOAD 2>/dev/null || lose "the load ended: $(tail -3 "$LOG/load.log")"
+        kill -0 "$LOAD" 2>/dev/null || lose "the load ended: $(tail -3 "$LOG/load.log")"
         [ "$(link_count "$NS_H" "$NIC" rx_packets)" -lt $((first + 300)) ] || return 0
         sleep 0.1
     done
