@@ -37,8 +37,8 @@ stage_count() {
     skipped=$(grep -c 'SKIPPED: ' "$2" || true)
     read -r counted passed failed < <(sed -nE \
         -e 's/.*test result: .*\. ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored.*/\1 \2 \3/p' \
-        -e 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 0/p' "$2" |
-        awk '{n++; p += $1; f += $2; i += $3} END {print n + 0, p + 0, f + 0}')
+        -e 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 0 \3/p' "$2" |
+        awk '{n++; p += $1 + $4; f += $2; i += $3} END {print n + 0, p + 0, f + 0}')
     if [ "$counted" != 0 ]; then
         passed=$((passed - skipped))
     elif [ "$skipped" = 0 ] && [ "$3" = PASS ]; then

@@ -97,8 +97,11 @@ test_mtu() {
     local other=9000
     [ "$MTU" = 1500 ] || other=1500
     started
-    under_load "ip link set $NIC mtu 1400" "ip link set $NIC mtu $MTU" "ip link set $NIC mtu $other || echo refused"
-    ! grep -q '^refused' "$LOG/guest.log" || note "the driver refused $other"
+    under_load "ip link set $NIC mtu 1400" "ip link set $NIC mtu $MTU || echo refused" \
+        "ip link set $NIC mtu $other || echo refused"
+    ! grep -q '^refused' "$LOG/guest.log" || note "the driver refused to raise it"
+    # With XDP igb takes only what its present buffers hold.
+    [ "$NIC" = igb ] || ! grep -q '^refused' "$LOG/guest.log" || lose "the driver refused an MTU"
 }
 
 test_kill() {

@@ -1,12 +1,11 @@
 # shellcheck shell=bash disable=SC2034,SC2054,SC2153 # parts share variables; commas of QEMU
 # The guest with the NICs: its devices and its boot. Sourced by run.
 #
-#   netns xbd-h-PID
+#   netns xbi-h-PID, of tests/interop/lib/net.sh
 #   [guest NIC] = tap of the NIC's name  <- load, probes
-#                 | (cases with an initiator)
+#                 |  in cases with an initiator
 #                 br0 - tap0 = [second guest, eth0]
 
-NS_H=xbd-h-$$
 DISK_SIZE=128M
 # The processors of the guest that runs.
 CORES=0
