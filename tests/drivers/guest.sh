@@ -8,7 +8,7 @@ boot() {
     for n in 1 2; do dd if=/dev/zero of=/tmp/$n.img bs=1M count=16 status=none; done
 }
 
-# nic_fresh NAME PCI DRIVER MTU - binds the driver anew, so that nothing remains of the case
+# nic_fresh NAME PCI DRIVER MTU - binds the driver again, so that nothing remains of the case
 # before
 nic_fresh() {
     local device=/sys/bus/pci/devices/$2
@@ -40,8 +40,10 @@ join() {
 serve() {
     local name=$1 exports=$2
     shift 2
+    # Not by the background process, which may come later than the first look.
+    : >/tmp/xblade.log
     # shellcheck disable=SC2086 # a list of words
-    xblade serve --state none --no-probe --interface "$name" $exports "$@" >/tmp/xblade.log 2>&1 </dev/null &
+    xblade serve --state none --no-probe --interface "$name" $exports "$@" >>/tmp/xblade.log 2>&1 </dev/null &
     echo $! >/tmp/xblade.pid
     wait_for 60 is_decided
     grep -q ready: /tmp/xblade.log || { cat /tmp/xblade.log; fail "xblade did not start"; }
