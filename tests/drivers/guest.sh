@@ -52,20 +52,24 @@ serve() {
 is_decided() { grep -q ready: /tmp/xblade.log || ! is_alive; }
 is_alive() { kill -0 "$(cat /tmp/xblade.pid 2>/dev/null)" 2>/dev/null; }
 
+target_signal() { kill "-$1" "$(cat /tmp/xblade.pid)"; }
+
 # target_end SIGNAL - ends xblade, if it runs, and waits until it is gone
 target_end() {
-    ! is_alive || kill "-$1" "$(cat /tmp/xblade.pid)"
+    ! is_alive || target_signal "$1"
     wait_for 30 is_ended
 }
 is_ended() { ! is_alive; }
 
-# mode_of NAME - XDP mode and rings of all queues, "native zero-copy": by xblade's log, and by
-# the kernel (Debian's Linux 6.1 cannot tell)
+# mode_of NAME - XDP mode and rings of the first queue, "native zero-copy": by xblade's log, and
+# for all queues also by the kernel (Debian's Linux 6.1 cannot tell)
 mode_of() {
-    local rings=copy
-    ! grep -q ' queue .* zero-copy rings' /tmp/xblade.log || rings=zero-copy
-    if grep ' queue .* rings' /tmp/xblade.log | grep -v "$rings"; then return 1; fi
-    if ss --xdp -e | grep "zc:$([ $rings = copy ] && echo 1 || echo 0)"; then return 1; fi
+    local rings=copy logged kernel
+    logged=$(sed -nE 's/.* queue ([0-9]+): .*(zero-copy|copy-mode) rings.*/\1 \2/p' /tmp/xblade.log)
+    kernel=$(ss --xdp -e | sed -nE 's/.*,qid:([0-9]+),zc:([01]).*/\1 \2/p' |
+        sed 's/ 1$/ zero-copy/; s/ 0$/ copy-mode/' | sort -nu)
+    [ "${kernel:-$logged}" = "$logged" ] || { echo "log: $logged; kernel: $kernel"; return 1; }
+    [[ $logged != '0 zero-copy'* ]] || rings=zero-copy
     sed -nE "s/.* $1: driver .* XDP in ([a-z]+) mode.*/\1 $rings/p" /tmp/xblade.log
 }
 

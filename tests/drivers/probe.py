@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sends short and tagged queries, and prints what comes back: probe.py INTERFACE MAC KIND...
 
-KIND is one of QUERIES. Prints "short LENGTH", the length of the answer to a query that is not padded, and for
+KIND is one of QUERIES, or "flood": many queries, whose answers are not read. Prints "short LENGTH", the length of the answer to a query that is not padded, and for
 tagged queries "vlan ANSWER", "priority ANSWER" (VLAN 0) and "double ANSWER" (two tags).
 ANSWER is "tagged" (as the query), "untagged" or otherwise wrong ("tags ..."), or "none".
 A query without tags follows each: its answer shows that the path works. The other may
@@ -10,6 +10,7 @@ still come a little later, by another queue.
 import socket
 import struct
 import sys
+import time
 
 SOL_PACKET, PACKET_AUXDATA, PACKET_OUTGOING, VLAN_VALID = 263, 8, 4, 0x10
 QUERIES = {"short": [], "vlan": [(0x8100, 5)], "priority": [(0x8100, 0x6000)], "double": [(0x88A8, 7), (0x8100, 5)]}
@@ -65,8 +66,19 @@ def answer_to(kind, tags, number):
     return answer if alive else None
 
 
+def flood():
+    """More queries than an rx ring holds, no faster than an emulated NIC takes them."""
+    for number in range(4000):
+        send([], number, 64)
+        if number % 50 == 49:
+            time.sleep(0.005)
+
+
 number = 0
 for kind in sys.argv[3:]:
+    if kind == "flood":
+        flood()
+        continue
     # After a change of its settings the link may be down for some seconds.
     for _ in range(TRIES):
         number += 2

@@ -47,8 +47,6 @@ END
 # known_wrong NAME - prints why this case fails today, if it is known to
 known_wrong() {
     case $1 in
-        *-virtio-more-1500-serve)
-            echo 'xblade counts the queues before the driver adds more for XDP: frames on those get no answer' ;;
         *-vmxnet3-1500-link | *-vmxnet3-3000-link | *-vmxnet3-[13]*-rings | *-vmxnet3-[13]*-mtu)
             kernel_before 6.6 || echo 'once set up again, vmxnet3 does not run the XDP program that it still shows' ;;
     esac

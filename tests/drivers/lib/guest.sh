@@ -15,7 +15,7 @@ NICS=(igb virtio virtio-plain e1000e vmxnet3 virtio-more)
 IOMMU=iommu_platform=on,disable-legacy=on
 declare -A DRIVER=([igb]=igb [virtio]=virtio_net [virtio-plain]=virtio_net [virtio-more]=virtio_net
     [e1000e]=e1000e [vmxnet3]=vmxnet3)
-declare -A OPTIONS=([virtio]=,$IOMMU,mq=on,vectors=6 [virtio-plain]=,mq=on,vectors=6 [virtio-more]=,mq=on,vectors=10)
+declare -A OPTIONS=([virtio]=,$IOMMU,mq=on,vectors=6 [virtio-plain]=,mq=on,vectors=6 [virtio-more]=,$IOMMU,mq=on,vectors=10)
 # Pairs of queues that a virtio device has; the driver uses one for each processor, and for
 # XDP twice as many, if the device has them.
 declare -A PAIRS=([virtio]=2 [virtio-plain]=2 [virtio-more]=4)
