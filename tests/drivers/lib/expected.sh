@@ -8,7 +8,7 @@ expected_mode() {
     local sectors=2 rings=copy mode=native
     [ "$MTU" = 1500 ] || sectors=4
     [ "$MTU" != 9000 ] || kernel_before 6.6 || sectors=16
-    case $NIC in igb | virtio) kernel_before 6.14 || rings=zero-copy ;; esac
+    case $NIC in igb | virtio | virtio-more) kernel_before 6.14 || rings=zero-copy ;; esac
     # igb has no frames in several fragments, so no native XDP above one of its buffers;
     # nor does virtio_net have them with zero-copy, and before Linux 6.3 at all.
     if [ "$NIC" = vmxnet3 ] && kernel_before 6.6; then mode=generic; fi
