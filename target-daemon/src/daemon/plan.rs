@@ -62,7 +62,8 @@ pub struct Reception {
 
 /// Chooses how to receive from an interface. Where a driver cannot do both, long frames are
 /// preferred to zero-copy, because 16 sectors a frame instead of 4 save three of four
-/// requests. A lower MTU chooses zero-copy, as does `--multi-fragment off` before Linux 7.1.
+/// requests. A lower MTU chooses zero-copy, as does `--multi-fragment off` where the kernel
+/// allows it (6.18 does, 7.3 does not).
 pub fn reception(options: &Serve, facts: &Facts) -> Reception {
     let mode = match options.xdp_mode {
         config::XdpMode::Auto => Mode::Auto,
