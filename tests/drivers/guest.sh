@@ -70,7 +70,7 @@ mode_of() {
         sed 's/ 1$/ zero-copy/; s/ 0$/ copy-mode/' | sort -nu)
     [ "${kernel:-$logged}" = "$logged" ] || { echo "log: $logged; kernel: $kernel"; return 1; }
     [[ $logged != '0 zero-copy'* ]] || rings=zero-copy
-    sed -nE "s/.* $1: driver .* XDP in ([a-z]+) mode.*/\1 $rings/p" /tmp/xblade.log
+    sed -nE "s/.* $1: driver [^(]* XDP in ([a-z]+) mode.*/\1 $rings/p" /tmp/xblade.log
 }
 
 # queues_of NAME - receive queues, and those of them that have a socket: "2 2"
