@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use serde::Deserialize;
 
 use crate::aoe::Address;
 use crate::load::Pattern;
@@ -18,8 +17,7 @@ pub enum PortKind {
 }
 
 /// What the load consists of.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Deserialize, Debug)]
-#[serde(rename_all = "lowercase")]
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
     /// Reads.
     Read,

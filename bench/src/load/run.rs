@@ -95,7 +95,18 @@ impl Job<'_> {
             for (thread, worker) in workers.into_iter().enumerate() {
                 let _ = give.send(Tally::new(open));
                 let core = self.args.cpu.get(thread).copied();
-                let runner = Runner::new(thread, worker, start, times, to.clone(), spare.clone(), &self.stop);
+                let runner = Runner {
+                    thread,
+                    worker,
+                    start,
+                    times,
+                    parts: to.clone(),
+                    spare: spare.clone(),
+                    stop: &self.stop,
+                    interval: u64::from(times.from_ns == 0),
+                    expire_at_ns: 0,
+                    idle_ns: 0,
+                };
                 let run = move || cores::pin(core).and_then(|()| runner.run());
                 let named = thread::Builder::new().name(format!("load-{thread}"));
                 handles.push(named.spawn_scoped(scope, run).context("cannot start a thread")?);

@@ -95,7 +95,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let metrics = metrics.map(|listener| metrics::start(listener, sender.clone())).transpose();
     let metrics = metrics.context("cannot give metrics")?;
     let mut served = control::Served {
-        sizes: sizes::Sizes::new(&pool, options),
+        sizes: sizes::Sizes::new(&pool),
         pool,
         interfaces,
         options: options.clone(),

@@ -133,8 +133,8 @@ fn prepare<'a>(
 /// good.
 fn close(pool: &mut WorkerPool, difference: &Difference, report: &mut ChangeReport) -> Vec<String> {
     let is_removed = |export: &Export| difference.removed.contains(export);
-    let used: Vec<Address> = difference.removed.iter().map(|export| export.address).collect();
-    let used: Vec<Address> = used.into_iter().filter(|address| pool.is_used(*address)).collect();
+    let removed = difference.removed.iter().map(|export| export.address);
+    let used: Vec<Address> = removed.filter(|address| pool.is_used(*address)).collect();
     let mut gone = Vec::new();
     for export in difference.leaving() {
         let address = export.address;

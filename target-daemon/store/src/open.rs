@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::{OpenErrorKind, denied, files_max};
-use super::file_facts::{self, Id, allocated, is_device, is_huge};
+use super::file_facts::{self, allocated, is_device, is_huge};
 use super::identity::{Data, Identity};
 use super::lock;
 use super::sharing::Range;
@@ -193,18 +193,6 @@ pub(super) fn examine(options: &OpenOptions) -> Result<(), OpenError> {
 pub(super) fn data(options: &OpenOptions) -> Option<Data> {
     let (file, _) = open_file(&OpenOptions { read_only: true, ..options.clone() }).ok()?;
     Some(Data { identity: Identity::of(&file), offset_bytes: options.offset_bytes })
-}
-
-/// Whether two exports would have the same bytes of the same file or device, and one of
-/// them may write.
-pub(super) fn in_conflict(a: &OpenOptions, b: &OpenOptions) -> bool {
-    let id = |options: &OpenOptions| fs::metadata(&options.path).ok().map(|facts| Id::of(&facts));
-    meet(a, b) && id(a).is_some_and(|ours| Some(ours) == id(b))
-}
-
-/// Whether two exports of one file would have the same bytes, and one of them may write.
-pub(super) fn meet(a: &OpenOptions, b: &OpenOptions) -> bool {
-    !(a.read_only && b.read_only) && a.range().meets(b.range())
 }
 
 fn check_alignment(options: &OpenOptions) -> Result<(), OpenError> {
