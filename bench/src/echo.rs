@@ -230,7 +230,7 @@ mod tests {
             if let Some(told) = told {
                 let response = Response::parse(&told).unwrap();
                 assert_eq!(response.query().unwrap().advert.sectors_per_frame, 16);
-                assert_eq!(aoe::sender(&response), Address { shelf: 0, slot: 1 });
+                assert_eq!(response.header.address(), Address { shelf: 0, slot: 1 });
             }
         }
     }

@@ -9,7 +9,7 @@ use std::{io, thread};
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::aoe::{self, Response};
+use crate::aoe::Response;
 use crate::port::Port;
 
 use super::engine::Engine;
@@ -74,9 +74,9 @@ impl Worker {
         let Self { port, engines, tally, .. } = self;
         let received = port.receive(&mut |received| {
             let response = Response::parse(received.head()).ok();
-            let engine = response
-                .as_ref()
-                .and_then(|response| engines.iter_mut().find(|e| e.route.address == aoe::sender(response)));
+            let engine = response.as_ref().and_then(|response| {
+                engines.iter_mut().find(|e| e.route.address == response.header.address())
+            });
             match (engine, &response) {
                 (Some(engine), Some(response)) => engine.answer(response, received, tally, now_ns),
                 _ => tally.trouble.unexpected += 1,

@@ -95,6 +95,6 @@ fn question(own: Mac, address: Address, frame: &mut [u8]) -> usize {
 fn answer(frame: &[u8], addresses: &[Address]) -> Option<(Address, Mac)> {
     let response = Response::parse(frame).ok()?;
     response.query()?;
-    let at = Address { shelf: response.header.shelf, slot: response.header.slot };
+    let at = response.header.address();
     addresses.contains(&at).then_some((at, response.header.ether.src))
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 
 use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::{preadv, pwritev, retry_on_intr};
+use rustix::io::{Errno, preadv, pwritev, retry_on_intr};
 
 use super::{IoVec, SEGMENTS_MAX};
 
@@ -44,7 +44,7 @@ fn transfer<S>(
     while !rest.is_empty() {
         match retry_on_intr(|| call(rest, offset))? {
             // End of file, or a write that makes no progress.
-            0 => return Err(io::Error::from_raw_os_error(libc::EIO)),
+            0 => return Err(Errno::IO.into()),
             moved => {
                 advance(&mut rest, moved);
                 offset = offset.saturating_add(moved as u64);

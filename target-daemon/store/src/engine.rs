@@ -44,10 +44,7 @@ impl Engine {
             access: Some(access),
             model: None,
             data: |spec| open::data(&spec.file()?),
-            open: |spec| match spec.file() {
-                Some(options) => select::open(&options),
-                None => Err(OpenError::missing(&spec.path)),
-            },
+            open: |spec| select::open(&spec.file().ok_or_else(|| OpenError::missing(&spec.path))?),
         }
     }
 
