@@ -28,7 +28,7 @@ pub enum Op {
 }
 
 /// Arguments of `load`.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Debug)]
 pub struct LoadArgs {
     /// Interface to send from; several as a list.
     #[arg(short, long, value_name = "IF", value_delimiter = ',', required = true)]

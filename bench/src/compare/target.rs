@@ -123,7 +123,7 @@ impl FromStr for Target {
 }
 
 /// The paths of the programs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Programs {
     /// This program.
     pub own: PathBuf,

@@ -7,7 +7,7 @@ use crate::aoe::Route;
 use super::plan::Area;
 
 /// A part of an export that one thread loads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Share {
     /// The thread.
     pub thread: usize,

@@ -137,7 +137,7 @@ impl Worker {
 }
 
 /// The times of a run, in nanoseconds since its start, and how to wait.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Times {
     /// When counting begins.
     pub from_ns: u64,

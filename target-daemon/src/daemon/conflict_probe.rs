@@ -27,7 +27,7 @@ const TAG: u32 = 0xfb1a_de00;
 pub fn probe(interfaces: &[Interface], addresses: &[Address]) -> Result<(), Failure> {
     for interface in interfaces {
         warn_of_listeners(&interface.facts);
-        if interface.facts.up && interface.facts.carrier {
+        if interface.facts.is_live() {
             probe_one(interface, addresses)?;
         } else {
             warn!(

@@ -136,8 +136,8 @@ impl WorkerPool {
         if self.registry.quarantine.used.contains_key(&address) {
             return Ok(());
         }
-        let mut kept =
-            self.state_writer.as_ref().map_or_else(|| Ok(Vec::new()), |writer| writer.used(address))?;
+        let Some(writer) = &self.state_writer else { return Ok(()) };
+        let mut kept = writer.used(address)?;
         let other = kept.iter().position(|used| !used.data.is_same(data)).unwrap_or(0);
         if other < kept.len() {
             self.registry.quarantine.used.insert(address, kept.swap_remove(other));

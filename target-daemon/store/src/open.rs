@@ -214,8 +214,11 @@ fn open_file(options: &OpenOptions) -> Result<(File, Metadata), OpenError> {
     if let Some(kind) = wrong_kind(facts.file_type()) {
         return Err(OpenError::new(path, format!("is a {kind}"), "give a regular file or a block device"));
     }
-    let file = fs::OpenOptions::new().read(true).write(!options.read_only).open(path);
-    let file = file.map_err(|source| open_error(options, source))?;
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .write(!options.read_only)
+        .open(path)
+        .map_err(|source| open_error(options, source))?;
     let facts = file.metadata().map_err(|source| OpenError::system(path, "examine", source))?;
     Ok((file, facts))
 }

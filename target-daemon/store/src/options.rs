@@ -394,8 +394,8 @@ impl Options {
 
     /// All conflicts, and the option that is missing, if any.
     pub fn conflicts(&self) -> Vec<Conflict> {
-        let all = self.0.values().filter_map(|setting| self.conflict(setting.option, setting.value));
-        let mut all: Vec<Conflict> = all.collect();
+        let mut all: Vec<Conflict> =
+            self.0.values().filter_map(|setting| self.conflict(setting.option, setting.value)).collect();
         let engine = self.engine();
         if engine.access.is_none() && self.get("length").is_none() {
             let because = Setting { option: option("store"), value: Value::Word(engine.name) };
