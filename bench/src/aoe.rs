@@ -71,8 +71,3 @@ impl Route {
         frame
     }
 }
-
-/// The export that a response is from.
-pub fn sender(response: &Response<'_>) -> Address {
-    Address { shelf: response.header.shelf, slot: response.header.slot }
-}

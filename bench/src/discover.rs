@@ -117,7 +117,7 @@ fn shared(exports: &[Export]) -> Vec<String> {
             format!(
                 "{address} is answered by {}: hosts take them for paths to the same data, and write to \
                  all of them; if they are different exports, give one another address",
-                macs.into_iter().collect::<Vec<_>>().join(" and ")
+                Vec::from_iter(macs).join(" and ")
             )
         })
         .collect()

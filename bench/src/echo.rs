@@ -117,22 +117,19 @@ impl Echo {
     fn answer<R: Rings>(&self, lane: &mut Lane<R>, frame: &mut Frame) -> Option<()> {
         let head = lane.umem().piece(frame, 0);
         let plain_ata = head.get(12..14) == Some(&[0x88, 0xA2]) && head.get(19) == Some(&0);
-        match *head.get(27)? {
-            _ if !plain_ata => self.answer_fully(lane, frame),
+        let bytes = match *head.get(27)? {
             // READ SECTORS, with and without EXT.
-            0x20 | 0x24 => {
+            0x20 | 0x24 if plain_ata => {
                 let sectors = usize::from(*head.get(26)?);
                 lane.move_to_hot_chunk(frame);
-                lane.resize(frame, DATA_AT + sectors * SECTOR).ok()?;
-                self.turn_round(lane.umem().piece_mut(frame, 0))
+                DATA_AT + sectors * SECTOR
             }
             // WRITE SECTORS.
-            0x30 | 0x34 => {
-                lane.resize(frame, FRAME_LEN_MIN).ok()?;
-                self.turn_round(lane.umem().piece_mut(frame, 0))
-            }
-            _ => self.answer_fully(lane, frame),
-        }
+            0x30 | 0x34 if plain_ata => FRAME_LEN_MIN,
+            _ => return self.answer_fully(lane, frame),
+        };
+        lane.resize(frame, bytes).ok()?;
+        self.turn_round(lane.umem().piece_mut(frame, 0))
     }
 
     /// The minimum that turns an ATA request into a reply.
@@ -230,7 +227,7 @@ mod tests {
             if let Some(told) = told {
                 let response = Response::parse(&told).unwrap();
                 assert_eq!(response.query().unwrap().advert.sectors_per_frame, 16);
-                assert_eq!(aoe::sender(&response), Address { shelf: 0, slot: 1 });
+                assert_eq!(response.header.address(), Address { shelf: 0, slot: 1 });
             }
         }
     }

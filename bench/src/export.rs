@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use xblade_wire::identify::Identity;
 use xblade_wire::query::Advert;
 
@@ -31,7 +31,7 @@ impl Export {
     fn told_by(response: &Response<'_>) -> Option<Self> {
         let told = response.query()?;
         Some(Self {
-            address: aoe::sender(response),
+            address: response.header.address(),
             mac: response.header.ether.src,
             advert: told.advert,
             config: told.string.to_vec(),
@@ -91,7 +91,7 @@ fn ask(port: &mut dyn Port, route: &Route, ata: Ata) -> Result<Vec<u8>> {
     for attempt in 0..ATTEMPTS {
         let tag = TAG_USER | 0x200 | attempt;
         let answer = listen(port, &route.ata(ata, tag), PATIENCE, |response| {
-            let answers = aoe::sender(response) == route.address && response.header.tag == tag;
+            let answers = response.header.address() == route.address && response.header.tag == tag;
             answers.then(|| outcome(response, usize::from(ata.sectors) * SECTOR))
         })?;
         if let Some(outcome) = answer {
@@ -107,9 +107,7 @@ fn outcome(response: &Response<'_>, bytes: usize) -> Result<Vec<u8>> {
         bail!("refused: {error:?}");
     }
     let (ata, data) = response.ata().context("an answer to another command")?;
-    if !ata.is_good() {
-        bail!("ATA status {:#04x}, error {:#04x}", ata.status, ata.error);
-    }
+    ensure!(ata.is_good(), "ATA status {:#04x}, error {:#04x}", ata.status, ata.error);
     let data = data.get(..bytes).with_context(|| format!("an answer with {} bytes of data", data.len()))?;
     Ok(data.to_vec())
 }

@@ -22,14 +22,11 @@ pub struct CpuTime {
 /// CPU ticks of a core.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CoreTime {
-    /// Busy ticks.
-    busy: u64,
     /// All ticks.
     total: u64,
-    /// Busy ticks in the kernel, including interrupts.
-    kernel: u64,
-    /// Busy ticks that a hypervisor gave to others.
-    steal: u64,
+    /// Those that were busy, busy in the kernel, including interrupts, and given to others by a
+    /// hypervisor.
+    parts: [u64; 3],
 }
 
 /// CPU time in nanoseconds of the threads of a process whose names begin with `prefix`.
@@ -81,9 +78,7 @@ impl CoreTime {
     /// by a hypervisor, each 0 to 1.
     pub fn shares_since(&self, before: &Self) -> [f64; 3] {
         let total = self.total.saturating_sub(before.total).max(1) as f64;
-        let counters = |core: &Self| [core.busy, core.kernel, core.steal];
-        let (now, before) = (counters(self), counters(before));
-        [0, 1, 2].map(|at| now[at].saturating_sub(before[at]) as f64 / total)
+        [0, 1, 2].map(|at| self.parts[at].saturating_sub(before.parts[at]) as f64 / total)
     }
 }
 
@@ -108,7 +103,7 @@ fn ticks(stat: &str, core: usize) -> Option<CoreTime> {
     let [user, nice, system, idle, iowait, irq, softirq, steal] = ticks.map(Option::unwrap_or_default);
     let kernel = system + irq + softirq;
     let busy = user + nice + kernel + steal;
-    Some(CoreTime { busy, total: busy + idle + iowait, kernel, steal })
+    Some(CoreTime { total: busy + idle + iowait, parts: [busy, kernel, steal] })
 }
 
 #[cfg(test)]
@@ -120,15 +115,15 @@ mod tests {
     #[test]
     fn a_core_is_found_by_its_whole_name() {
         let stat = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu1 1 2 3 40 5 6 7 8 0 0\ncpu10 0 0 0 1 0 0 0 0 0 0\nintr 5\n";
-        assert_eq!(ticks(stat, 1), Some(CoreTime { busy: 27, total: 72, kernel: 16, steal: 8 }));
+        assert_eq!(ticks(stat, 1), Some(CoreTime { total: 72, parts: [27, 16, 8] }));
         assert_eq!(ticks(stat, 10), Some(CoreTime { total: 1, ..CoreTime::default() }));
         assert_eq!(ticks(stat, 2), None);
     }
 
     #[test]
     fn shares_are_of_the_time_that_passed() {
-        let before = CoreTime { busy: 10, total: 100, kernel: 5, steal: 1 };
-        let after = CoreTime { busy: 60, total: 200, kernel: 30, steal: 11 };
+        let before = CoreTime { total: 100, parts: [10, 5, 1] };
+        let after = CoreTime { total: 200, parts: [60, 30, 11] };
         assert_eq!(after.shares_since(&before), [0.5, 0.25, 0.1]);
         assert_eq!(before.shares_since(&before), [0.0; 3]);
     }

@@ -55,7 +55,6 @@ const UNSAFE_HOMES: [&str; 17] = [
     "ring/open.rs",
     "ring/xsk.rs",
     "store/io_vec.rs",
-    "store/descriptor.rs",
     "store/disk/bounce.rs",
     "store/disk/uring.rs",
     "store/device.rs",

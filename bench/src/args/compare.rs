@@ -8,7 +8,7 @@ use crate::load::Pattern;
 use super::PortKind;
 
 /// Interfaces of two hosts.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Between two hosts")]
 pub struct TwoHosts {
     /// Measure on a real network, instead of a veth pair: interface of the targets, on this host.

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use serde::Deserialize;
 
 use crate::aoe::Address;
 use crate::load::Pattern;
@@ -18,8 +17,7 @@ pub enum PortKind {
 }
 
 /// What the load consists of.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Deserialize, Debug)]
-#[serde(rename_all = "lowercase")]
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
     /// Reads.
     Read,
@@ -30,7 +28,7 @@ pub enum Op {
 }
 
 /// Arguments of `load`.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Debug)]
 pub struct LoadArgs {
     /// Interface to send from; several as a list.
     #[arg(short, long, value_name = "IF", value_delimiter = ',', required = true)]

@@ -115,12 +115,7 @@ impl Plan {
             target_core: args.target_core,
             generator_core: args.generator_core,
             generator_here: args.hosts.is_none().then_some(args.generator_core),
-            xblade_options: args
-                .xblade_option
-                .iter()
-                .flat_map(|text| text.split_whitespace())
-                .map(str::to_owned)
-                .collect(),
+            xblade_options: args.xblade_option.join(" ").split_whitespace().map(str::to_owned).collect(),
             ..profile
         };
         plan.check()?;

@@ -100,12 +100,14 @@ impl<'a> Rig<'a> {
         let mut process = Process::start(command.process_group(0))?;
         self.wait_for(&mut process, case, target)?;
         let mut load = self.load(case, target);
-        let times = format!("--seconds {} --warm-up {}", plan.seconds, plan.warm_up);
-        load.args(times.split(' '));
-        load.args([
-            format!("--read-percent={}", case.read_percent),
-            format!("--pattern={}", word(&case.pattern)),
-        ]);
+        let always = format!(
+            "--seconds {} --warm-up {} --read-percent={} --pattern={}",
+            plan.seconds,
+            plan.warm_up,
+            case.read_percent,
+            word(&case.pattern)
+        );
+        load.args(always.split(' '));
         load.args(plan.interval.map(|seconds| format!("--interval={seconds}")));
         load.args(case.rate.map(|rate| format!("--rate={rate}")));
         load.args(case.verify.then_some("--verify"));

@@ -18,8 +18,8 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Runs a program; returns its output, or an error if it fails.
 pub fn run(words: &[&str]) -> Result<String> {
     let (program, args) = words.split_first().context("no program to run")?;
-    let output = Command::new(program).args(args).output();
-    let output = output.with_context(|| format!("cannot run `{program}`"))?;
+    let output =
+        Command::new(program).args(args).output().with_context(|| format!("cannot run `{program}`"))?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "`{}` failed: {}", words.join(" "), error.trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

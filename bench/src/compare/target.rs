@@ -22,7 +22,7 @@ const SHELF: &str = "0";
 const SLOT: &str = "1";
 /// The variants of vblade, with their options: `-s` is O_SYNC, `-d` O_DIRECT. Without
 /// `-s`, data in the cache of the device is not on stable storage.
-const VBLADE: [(&str, &[&str]); 4] = [("cache", &[]), ("s", &["-s"]), ("d", &["-d"]), ("ds", &["-d", "-s"])];
+const VBLADE: [(&str, &str); 4] = [("cache", ""), ("s", " -s"), ("d", " -d"), ("ds", " -d -s")];
 
 /// A target of `--targets`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,7 +33,7 @@ pub enum Target {
     Xblade(Option<String>),
     /// vblade, which xblade replaces, with the options of a variant; if `None`, with
     /// `-s` where a case is durable.
-    Vblade(Option<&'static [&'static str]>),
+    Vblade(Option<&'static str>),
     /// fio on the bare file: what the storage does without a network.
     Fio {
         /// Keeps the generator's core busy meanwhile, as it is for every target of the
@@ -53,8 +53,7 @@ impl Target {
             Self::Xblade(None) => "xblade".to_owned(),
             Self::Xblade(Some(store)) => format!("xblade store={store}"),
             Self::Vblade(options) => {
-                let options = vblade_options(*options, case).iter().map(|option| format!(" {option}"));
-                format!("vblade -b {}", case.buffer_count()) + &options.collect::<String>()
+                format!("vblade -b {}{}", case.buffer_count(), vblade_options(*options, case))
             }
             Self::Fio { busy: false } => "fio".to_owned(),
             Self::Fio { busy: true } => "fio beside a busy core".to_owned(),
@@ -62,7 +61,7 @@ impl Target {
         };
         // For a custom target, the user must know what it promises.
         let is_durable = match self {
-            Self::Vblade(options) => vblade_options(*options, case).contains(&"-s"),
+            Self::Vblade(options) => vblade_options(*options, case).contains("-s"),
             _ => self.has_file(),
         };
         if case.durable && !is_durable { name + " (not durable)" } else { name }
@@ -96,8 +95,8 @@ impl Target {
 }
 
 /// The options of a variant of vblade in a case.
-fn vblade_options(variant: Option<&'static [&'static str]>, case: &Case) -> &'static [&'static str] {
-    variant.unwrap_or(if case.durable { &["-s"] } else { &[] })
+fn vblade_options(variant: Option<&'static str>, case: &Case) -> &'static str {
+    variant.unwrap_or(if case.durable { " -s" } else { "" })
 }
 
 impl FromStr for Target {
@@ -124,7 +123,7 @@ impl FromStr for Target {
 }
 
 /// The paths of the programs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Programs {
     /// This program.
     pub own: PathBuf,
@@ -176,19 +175,17 @@ impl Programs {
 
     /// The versions that the programs report.
     pub fn versions(&self, targets: &[Target]) -> Vec<Condition> {
-        let said =
-            |words: &[&str]| shell::run(words).map_or("unknown".to_owned(), |said| said.trim().to_owned());
         let mut versions = vec![condition("xblade-bench", env!("CARGO_PKG_VERSION"))];
         for target in targets {
             let program = self.of(target).to_string_lossy();
-            let version = match target {
-                Target::Xblade(_) => condition("xblade", said(&[&program, "--version"])),
-                Target::Vblade(_) => {
-                    condition("vblade", said(&["dpkg-query", "-W", "-f=${Version}", "vblade"]))
-                }
-                Target::Fio { .. } => condition("fio", said(&[&program, "--version"])),
+            let (name, words) = match target {
+                Target::Xblade(_) => ("xblade", vec![&*program, "--version"]),
+                Target::Vblade(_) => ("vblade", vec!["dpkg-query", "-W", "-f=${Version}", "vblade"]),
+                Target::Fio { .. } => ("fio", vec![&*program, "--version"]),
                 _ => continue,
             };
+            let said = shell::run(&words).unwrap_or_else(|_| "unknown".to_owned());
+            let version = condition(name, said.trim());
             if !versions.contains(&version) {
                 versions.push(version);
             }
@@ -216,7 +213,7 @@ impl Programs {
             }
             Target::Vblade(variant) => command
                 .args(["-b", &count])
-                .args(vblade_options(*variant, case))
+                .args(vblade_options(*variant, case).split_whitespace())
                 .args([SHELF, SLOT, &end.interface])
                 .arg(file),
             Target::Custom(_, words) => {

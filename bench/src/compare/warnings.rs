@@ -20,9 +20,9 @@ pub fn of_machine(plan: &Plan, root: &Path) -> Vec<String> {
     let isolated = conditions::cores(root, "isolated");
     let cores: BTreeSet<usize> = generator.into_iter().chain([target]).collect();
     let shared = cores.iter().filter(|core| !isolated.contains(core)).map(usize::to_string);
-    let shared: Vec<String> = shared.collect();
+    let shared = Vec::from_iter(shared);
     let slow = cores.iter().filter_map(|core| conditions::governor(root, *core));
-    let slow: Vec<String> = slow.filter(|name| name != "performance").collect();
+    let slow = Vec::from_iter(slow.filter(|name| name != "performance"));
     let siblings = conditions::cores(root, &format!("cpu{target}/topology/thread_siblings_list"));
     let sibling = generator.filter(|core| *core != target && siblings.contains(core));
     let load = conditions::load_average(root);

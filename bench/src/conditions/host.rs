@@ -20,9 +20,7 @@ pub fn read(root: &Path) -> Vec<Condition> {
         line.and_then(|line| line.split_once(':')).map_or("unknown", |(_, value)| value.trim())
     };
     let is_virtual = info("flags").split_whitespace().any(|flag| flag == "hypervisor");
-    let governors: BTreeSet<String> =
-        cores(root, "online").into_iter().filter_map(|core| governor(root, core)).collect();
-    let governors: Vec<String> = governors.into_iter().collect();
+    let governors = cores(root, "online").into_iter().filter_map(|core| governor(root, core));
     vec![
         condition("time", jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()),
         condition("kernel", told("proc/sys/kernel/osrelease")),
@@ -33,7 +31,7 @@ pub fn read(root: &Path) -> Vec<Condition> {
             text(root, &format!("{CPU}/isolated")).unwrap_or_else(|| "none".to_owned()),
         ),
         condition("cores without a tick (nohz_full)", cpu("nohz_full")),
-        condition("governor", if governors.is_empty() { "none".to_owned() } else { governors.join(", ") }),
+        condition("governor", listed(governors, ", ")),
         condition("SMT", cpu("smt/control")),
         condition("machine", if is_virtual { "virtual (it has a hypervisor)" } else { "no hypervisor" }),
         condition("clock source", told("sys/devices/system/clocksource/clocksource0/current_clocksource")),
@@ -55,8 +53,13 @@ fn mitigations(root: &Path) -> String {
         let text = text.trim().trim_start_matches("Mitigation: ");
         (text != "Not affected").then(|| format!("{}: {text}", flaw.file_name().to_string_lossy()))
     });
-    let told: BTreeSet<String> = told.collect();
-    if told.is_empty() { "none".to_owned() } else { told.into_iter().collect::<Vec<_>>().join("; ") }
+    listed(told, "; ")
+}
+
+/// Each of them once, in order.
+fn listed(all: impl Iterator<Item = String>, by: &str) -> String {
+    let all: BTreeSet<String> = all.collect();
+    if all.is_empty() { "none".to_owned() } else { Vec::from_iter(all).join(by) }
 }
 
 /// A list of cores: "online", "isolated", or those that share a core's execution units.

@@ -1,9 +1,7 @@
-//! The network interface, read with netlink and ethtool, because /sys shows the network
+//! The network interface, read with netlink and the ioctls of ethtool, because /sys shows the network
 //! namespace in which it was mounted.
 
-use std::process::Command;
-
-use xblade_link::Facts;
+use xblade_link::{Facts, NicSetting};
 
 use crate::outcome::Condition;
 
@@ -12,10 +10,10 @@ use super::condition;
 /// The conditions that affect the speed of an interface in this network namespace, including
 /// the programs attached at the time of the call. Empty if there is no such interface.
 pub fn read(name: &str) -> Vec<Condition> {
-    Facts::read(name).map(|facts| describe(&facts, &rings(name))).unwrap_or_default()
+    Facts::read(name).map(|facts| describe(&facts, rings(name))).unwrap_or_default()
 }
 
-fn describe(facts: &Facts, rings: &str) -> Vec<Condition> {
+fn describe(facts: &Facts, rings: Option<String>) -> Vec<Condition> {
     let driver = if facts.driver.is_empty() { "unknown" } else { &facts.driver };
     let mode = match facts.attached.first() {
         Some((mode, _)) => format!("{mode} mode"),
@@ -28,7 +26,7 @@ fn describe(facts: &Facts, rings: &str) -> Vec<Condition> {
         condition("receive queues", facts.queues.to_string()),
         condition("XDP", mode),
         condition("zero-copy", told(facts.zero_copy)),
-        condition("NIC rings", rings),
+        condition("NIC rings", rings.as_deref().unwrap_or("none, or not told")),
     ]
 }
 
@@ -41,21 +39,11 @@ fn told(offered: Option<bool>) -> &'static str {
 }
 
 /// The sizes of the NIC's rings, with their maximums.
-fn rings(name: &str) -> String {
-    let output = Command::new("ethtool").args(["-g", name]).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    of_ethtool(&text).unwrap_or_else(|| "none, or not told".to_owned())
-}
-
-/// Parses `ethtool -g`: the maximums come first, then the current values.
-fn of_ethtool(text: &str) -> Option<String> {
-    let sizes = |way: &str| {
-        let lines = text.lines().filter_map(|line| line.split_once(':'));
-        let values = lines.filter(|(name, _)| *name == way).map(|(_, value)| value.trim().parse().ok());
-        values.collect::<Option<Vec<u32>>>()
-    };
-    let (rx, tx) = (sizes("RX")?, sizes("TX")?);
-    Some(format!("rx {} of {}, tx {} of {}", rx.get(1)?, rx.first()?, tx.get(1)?, tx.first()?))
+fn rings(name: &str) -> Option<String> {
+    let size = |setting: NicSetting| setting.read(name).ok().filter(|entries| *entries > 0);
+    let (rx, tx) = (size(NicSetting::RX_RING)?, size(NicSetting::TX_RING)?);
+    let (rx_max, tx_max) = (size(NicSetting::RX_RING_MAX)?, size(NicSetting::TX_RING_MAX)?);
+    Some(format!("rx {rx} of {rx_max}, tx {tx} of {tx_max}"))
 }
 
 #[cfg(test)]
@@ -63,15 +51,6 @@ mod tests {
     use xblade_link::XdpMode;
 
     use super::*;
-
-    const REAL: &str = "Ring parameters for eth1:\nPre-set maximums:\nRX:\t\t8192\nRX Mini:\tn/a\nTX:\t\t4096\n\
-                        Current hardware settings:\nRX:\t\t1024\nRX Mini:\tn/a\nTX:\t\t512\n";
-
-    #[test]
-    fn rings_are_read_where_there_are_some() {
-        assert_eq!(of_ethtool(REAL).as_deref(), Some("rx 1024 of 8192, tx 512 of 4096"));
-        assert_eq!(of_ethtool("netlink error: Operation not supported"), None);
-    }
 
     #[test]
     fn an_interface_is_described_as_it_is_now() {
@@ -92,12 +71,16 @@ mod tests {
             zero_copy_segments: 1,
             attached: vec![(XdpMode::Native, 5)],
         };
-        let values: Vec<String> = describe(&facts, "none").into_iter().map(|c| c.value).collect();
+        let values: Vec<String> =
+            describe(&facts, Some("none".to_owned())).into_iter().map(|c| c.value).collect();
         let expected = ["eth1", "veth", "9000", "2", "native mode", "not offered: copy mode", "none"];
         assert_eq!(values, expected);
         let bare = Facts { attached: vec![], zero_copy: None, driver: String::new(), ..facts };
-        let values: Vec<String> = describe(&bare, "none").into_iter().map(|c| c.value).collect();
-        assert_eq!(values[1..], ["unknown", "9000", "2", "none attached", "not told by the driver", "none"]);
+        let values: Vec<String> = describe(&bare, None).into_iter().map(|c| c.value).collect();
+        assert_eq!(
+            values[1..],
+            ["unknown", "9000", "2", "none attached", "not told by the driver", "none, or not told"]
+        );
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Assigns exports to threads.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::aoe::Route;
 
 use super::plan::Area;
 
 /// A part of an export that one thread loads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Share {
     /// The thread.
     pub thread: usize,
@@ -68,13 +68,12 @@ fn users(pairs: &[Pair], export: usize) -> u64 {
 fn share(pairs: &[Pair], at: usize, areas: &[Area], window: u16) -> Result<Share> {
     let (thread, export, route) = pairs[at];
     let (area, before, of) = (areas[export], users(&pairs[..at], export), users(pairs, export));
-    if u64::from(window) < of || area.blocks < of {
-        bail!(
-            "{of} threads share an export with a window of {window} and room for {} requests: \
+    ensure!(
+        u64::from(window) >= of && area.blocks >= of,
+        "{of} threads share an export with a window of {window} and room for {} requests: \
              each needs at least one of both (use fewer threads, or a larger window)",
-            area.blocks
-        );
-    }
+        area.blocks
+    );
     let cut = |n: u64, at: u64| (u128::from(n) * u128::from(at) / u128::from(of)) as u64;
     let stretch = |n| (cut(n, before), cut(n, before + 1) - cut(n, before));
     let ((from, blocks), (_, window)) = (stretch(area.blocks), stretch(window.into()));

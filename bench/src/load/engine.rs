@@ -87,7 +87,7 @@ impl Engine {
     /// Counts requests that are due but not sent as unanswered.
     pub fn abandon(&mut self, tally: &mut Tally, now_ns: u64) {
         self.end(now_ns);
-        while let Some((request, due_ns)) = self.held.take().or_else(|| self.next(now_ns)) {
+        while let Some((request, due_ns)) = self.next(now_ns) {
             tally.trouble.unsent += 1;
             if self.schedule.counts(due_ns, now_ns) {
                 tally.side(request.direction).unanswered += 1;
@@ -100,7 +100,7 @@ impl Engine {
     pub fn issue(&mut self, port: &mut dyn Port, now_ns: u64) -> io::Result<usize> {
         let mut sent = 0;
         while self.flight.has_room() {
-            let Some((request, due_ns)) = self.held.take().or_else(|| self.next(now_ns)) else { break };
+            let Some((request, due_ns)) = self.next(now_ns) else { break };
             if !self.launch(request, due_ns, port, now_ns)? {
                 self.held = Some((request, due_ns));
                 break;
@@ -148,6 +148,9 @@ impl Engine {
 
     /// The next request and when it was due, if it is.
     fn next(&mut self, now_ns: u64) -> Option<(Request, u64)> {
+        if self.held.is_some() {
+            return self.held.take();
+        }
         let due_ns = self.schedule.next_ns(now_ns).filter(|&due_ns| due_ns <= now_ns)?;
         if due_ns >= self.schedule.from_ns
             && let Some(count) = self.count.take()

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use xblade_link::Facts;
@@ -33,7 +32,7 @@ const SECONDS_USUAL: f64 = 5.0;
 const SECONDS_MAX: f64 = 365.0 * 86400.0;
 
 /// How long a request is resent.
-const GIVE_UP: Duration = Duration::from_secs(10);
+const GIVE_UP_NS: u64 = 10_000_000_000;
 
 /// A load, ready to run.
 pub struct Job<'a> {
@@ -88,7 +87,7 @@ impl<'a> Job<'a> {
         let times = Times {
             from_ns,
             end_ns: if args.count.is_some() { NEVER } else { from_ns + length_ns },
-            give_up_ns: GIVE_UP.as_nanos() as u64,
+            give_up_ns: GIVE_UP_NS,
             interval_ns: seconds("--interval", args.interval, 0.01)?,
             spin: !args.cpu.is_empty(),
             sweep: args.verify && args.reads() < 100,
@@ -113,7 +112,8 @@ impl<'a> Job<'a> {
                 warm_up_s: args.warm_up,
                 threads,
                 buffer_count: exports.iter().map(|found| found.buffer_count).min().unwrap_or(0),
-                seed: args.seed.unwrap_or_else(seed_from_clock),
+                // Differs in each run, so that stamps of earlier runs are recognized.
+                seed: args.seed.unwrap_or_else(|| jiff::Timestamp::now().as_millisecond() as u32 | 1),
             },
             shares,
             ports,
@@ -248,10 +248,4 @@ fn area(args: &LoadArgs, found: &Found, sectors: u8) -> Result<Area> {
 fn seconds(name: &str, value: f64, least: f64) -> Result<u64> {
     ensure!((least..=SECONDS_MAX).contains(&value), "{name} {value}: give {least} to {SECONDS_MAX} seconds");
     Ok((value * 1e9) as u64)
-}
-
-/// Differs in each run, so that stamps of earlier runs are recognized.
-fn seed_from_clock() -> u32 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    now.as_millis() as u32 | 1
 }

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::io::{self, IsTerminal};
 use std::thread::{self, ScopedJoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
@@ -31,14 +31,14 @@ const CLEAR: &str = "\r\x1b[K";
 impl Job<'_> {
     /// Runs the load: in an open loop if there is a rate.
     pub fn run(mut self) -> Result<Outcome> {
-        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let started = jiff::Timestamp::now();
         let conditions = conditions::of_host(&self.args.interface);
         let workers = self.workers();
         let mut sum = Sum::new(self.args.rate.is_some(), workers.len(), self.times.interval_ns as f64 / 1e9);
         let ran = self.all_threads(workers, &mut sum)?;
         let mut outcome = Outcome {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_unix_ms: started.as_millis() as u64,
+            started_unix_ms: started.as_millisecond() as u64,
             conditions,
             setup: self.setup,
             ..Outcome::default()
@@ -95,7 +95,18 @@ impl Job<'_> {
             for (thread, worker) in workers.into_iter().enumerate() {
                 let _ = give.send(Tally::new(open));
                 let core = self.args.cpu.get(thread).copied();
-                let runner = Runner::new(thread, worker, start, times, to.clone(), spare.clone(), &self.stop);
+                let runner = Runner {
+                    thread,
+                    worker,
+                    start,
+                    times,
+                    parts: to.clone(),
+                    spare: spare.clone(),
+                    stop: &self.stop,
+                    interval: u64::from(times.from_ns == 0),
+                    expire_at_ns: 0,
+                    idle_ns: 0,
+                };
                 let run = move || cores::pin(core).and_then(|()| runner.run());
                 let named = thread::Builder::new().name(format!("load-{thread}"));
                 handles.push(named.spawn_scoped(scope, run).context("cannot start a thread")?);
@@ -155,10 +166,12 @@ fn announce(begin: Instant, over: &Receiver<Infallible>) {
 /// Shows the counts of an interval, in place of those before.
 fn show(tally: &Tally, interval_ns: u64) {
     let (done, trouble) = (tally.completions(), &tally.trouble);
+    let mut response = tally.reads.response.clone();
+    response.add(&tally.writes.response);
     eprint!(
         "{CLEAR}{:.0} IOPS  p99 {:.0} us  resent {}  dropped {}  errors {}",
         done as f64 * 1e9 / interval_ns as f64,
-        tally.reads.response.with(&tally.writes.response).us(0.99),
+        response.us(0.99),
         trouble.retransmits,
         trouble.dropped,
         trouble.failed()

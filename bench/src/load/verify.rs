@@ -127,7 +127,7 @@ impl Stamp {
     /// Fills a sector.
     fn write(&self, sector: &mut [u8]) {
         let seed = self.seed();
-        let head = [MAGIC, self.lba, u64::from(self.generation) | u64::from(self.run) << 32, seed];
+        let head = [MAGIC, self.lba, self.who(), seed];
         let body = (1..).map(|n: u64| seed.wrapping_add(n.wrapping_mul(STEP)));
         for (to, word) in sector.chunks_exact_mut(8).zip(head.into_iter().chain(body)) {
             to.copy_from_slice(&word.to_le_bytes());
@@ -137,12 +137,7 @@ impl Stamp {
     /// The stamp of a sector: `None` if it has none, `Err` if it is corrupt.
     fn read(sector: &[u8]) -> Result<Option<Self>, ()> {
         let word = |at: usize| sector.get(at..)?.first_chunk().copied().map(u64::from_le_bytes);
-        if word(0) != Some(MAGIC) {
-            return Ok(None);
-        }
-        let (Some(lba), Some(who)) = (word(8), word(16)) else {
-            return Ok(None);
-        };
+        let (Some(MAGIC), Some(lba), Some(who)) = (word(0), word(8), word(16)) else { return Ok(None) };
         let stamp = Self { lba, generation: who as u32, run: (who >> 32) as u32 };
         let seed = stamp.seed();
         let mut wanted = seed;
@@ -154,10 +149,14 @@ impl Stamp {
         if difference == 0 { Ok(Some(stamp)) } else { Err(()) }
     }
 
+    /// The write that it is of.
+    fn who(&self) -> u64 {
+        u64::from(self.generation) | u64::from(self.run) << 32
+    }
+
     /// A hash in which every bit of the stamp counts (the finalizer of splitmix64).
     fn seed(&self) -> u64 {
-        let who = u64::from(self.generation) | u64::from(self.run) << 32;
-        let mut z = self.lba.wrapping_mul(STEP) ^ who;
+        let mut z = self.lba.wrapping_mul(STEP) ^ self.who();
         z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ z >> 31

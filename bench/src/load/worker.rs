@@ -9,7 +9,7 @@ use std::{io, thread};
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::aoe::{self, Response};
+use crate::aoe::Response;
 use crate::port::Port;
 
 use super::engine::Engine;
@@ -74,9 +74,9 @@ impl Worker {
         let Self { port, engines, tally, .. } = self;
         let received = port.receive(&mut |received| {
             let response = Response::parse(received.head()).ok();
-            let engine = response
-                .as_ref()
-                .and_then(|response| engines.iter_mut().find(|e| e.route.address == aoe::sender(response)));
+            let engine = response.as_ref().and_then(|response| {
+                engines.iter_mut().find(|e| e.route.address == response.header.address())
+            });
             match (engine, &response) {
                 (Some(engine), Some(response)) => engine.answer(response, received, tally, now_ns),
                 _ => tally.trouble.unexpected += 1,
@@ -137,7 +137,7 @@ impl Worker {
 }
 
 /// The times of a run, in nanoseconds since its start, and how to wait.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Times {
     /// When counting begins.
     pub from_ns: u64,
@@ -156,21 +156,26 @@ pub struct Times {
 
 /// A worker on its thread.
 pub struct Runner<'a> {
-    thread: usize,
-    worker: Worker,
+    /// The number of the thread.
+    pub thread: usize,
+    /// Its port and exports.
+    pub worker: Worker,
     /// The same for all threads.
-    start: Instant,
-    times: &'a Times,
+    pub start: Instant,
+    /// When the phases begin and end.
+    pub times: &'a Times,
     /// To the thread that adds up the counts.
-    parts: Sender<Part>,
+    pub parts: Sender<Part>,
     /// Cleared tallies from it, so that neither side waits for the other.
-    spare: Receiver<Tally>,
-    stop: &'a AtomicBool,
+    pub spare: Receiver<Tally>,
+    /// Becomes true when the user interrupts.
+    pub stop: &'a AtomicBool,
     /// The current interval; 0 is before counting begins.
-    interval: u64,
-    expire_at_ns: u64,
+    pub interval: u64,
+    /// When requests expire next.
+    pub expire_at_ns: u64,
     /// How long there was nothing to do.
-    idle_ns: u64,
+    pub idle_ns: u64,
 }
 
 /// What a thread hands back.
@@ -184,22 +189,7 @@ pub struct Ran {
     pub idle: f64,
 }
 
-impl<'a> Runner<'a> {
-    /// A worker on this thread. `parts` takes the counts of each interval, `spare` has cleared
-    /// tallies for the next ones, and `stop` becomes true when the user interrupts.
-    pub fn new(
-        thread: usize,
-        worker: Worker,
-        start: Instant,
-        times: &'a Times,
-        parts: Sender<Part>,
-        spare: Receiver<Tally>,
-        stop: &'a AtomicBool,
-    ) -> Self {
-        let interval = u64::from(times.from_ns == 0);
-        Self { thread, worker, start, times, parts, spare, stop, interval, expire_at_ns: 0, idle_ns: 0 }
-    }
-
+impl Runner<'_> {
     /// Runs until every request is answered or given up.
     pub fn run(mut self) -> Result<Ran> {
         // Before the start all times are zero, and a request would seem to take no time.

@@ -7,6 +7,7 @@ mod sample;
 mod spread;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +89,12 @@ pub struct Condition {
     pub name: String,
     /// For example "6.12.0".
     pub value: String,
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.value)
+    }
 }
 
 /// One direction of the data.

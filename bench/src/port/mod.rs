@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use xblade_link::Facts;
 use xblade_ring::{Frame, Umem};
 
@@ -122,15 +122,14 @@ fn open_xdp(
     let mut ports: BTreeMap<usize, Box<dyn Port>> = BTreeMap::new();
     for (first, interface) in interfaces.iter().enumerate() {
         let threads = (first..windows.len()).step_by(interfaces.len());
-        if threads.len() > interface.queues as usize {
-            bail!(
-                "{} has {} queues for {} threads, and each thread of af-xdp needs one: \
+        ensure!(
+            threads.len() <= interface.queues as usize,
+            "{} has {} queues for {} threads, and each thread of af-xdp needs one: \
                  use --port af-packet, or more interfaces, or fewer threads",
-                interface.name,
-                interface.queues,
-                threads.len()
-            );
-        }
+            interface.name,
+            interface.queues,
+            threads.len()
+        );
         let own: Vec<u16> = threads.clone().map(|thread| windows[thread]).collect();
         for (thread, port) in threads.zip(XdpPort::open_all(interface, &own)?) {
             ports.insert(thread, Box::new(port));

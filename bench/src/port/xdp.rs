@@ -37,8 +37,12 @@ impl XdpPort {
             lanes.push(lane(interface, queue, ring_size(interface.mtu, window))?);
         }
         let program = Arc::new(attach(interface, &lanes)?);
-        let received = || Vec::with_capacity(BATCH);
-        let port = |lane| Self { lane, received: received(), dropped: 0, _program: Arc::clone(&program) };
+        let port = |lane| Self {
+            lane,
+            received: Vec::with_capacity(BATCH),
+            dropped: 0,
+            _program: Arc::clone(&program),
+        };
         Ok(lanes.into_iter().map(port).collect())
     }
 

@@ -3,18 +3,21 @@
 
 use std::fmt::Write;
 
-use crate::outcome::{Latencies, Outcome, Packed};
+use crate::outcome::{Latencies, Outcome};
 
 /// Steps per halving of the distance to 100 %, the usual value.
 const TICKS: u32 = 5;
 /// Nanoseconds per unit.
 const SCALE: f64 = 1e3;
+/// The number of distinct values between 0 and twice 10^3, rounded up to a power of two:
+/// latencies have three significant digits.
+const SUB_BUCKETS: u64 = 2048;
 
 /// The distribution, with a footer of totals.
 pub fn hgrm(latencies: &Latencies) -> String {
     let mut out =
         format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
-    for Step { percent, value, total } in steps(latencies) {
+    steps(latencies, |percent, value, total| {
         let (quantile, value) = (percent / 100.0, value as f64 / SCALE);
         // Java rounds halves up, and Rust rounds them to even; halves do occur.
         let rounded = quantile + f64::EPSILON;
@@ -22,48 +25,33 @@ pub fn hgrm(latencies: &Latencies) -> String {
         // The last line has no such number.
         let _ =
             if percent < 100.0 { writeln!(out, " {:14.2}", 1.0 / (1.0 - quantile)) } else { writeln!(out) };
-    }
+    });
     let (mean, deviation) = (latencies.mean() / SCALE, latencies.stdev() / SCALE);
     let max = latencies.max() as f64 / SCALE;
     let _ = writeln!(out, "#[Mean    = {mean:12.3}, StdDeviation   = {deviation:12.3}]");
     let _ = writeln!(out, "#[Max     = {max:12.3}, Total count    = {:12}]", latencies.len());
-    let _ = writeln!(
-        out,
-        "#[Buckets = {:12}, SubBuckets     = {:12}]",
-        latencies.buckets(),
-        sub_buckets(latencies)
-    );
+    let _ = writeln!(out, "#[Buckets = {:12}, SubBuckets     = {:12}]", latencies.buckets(), SUB_BUCKETS);
     out
-}
-
-/// A line.
-struct Step {
-    percent: f64,
-    /// The largest equivalent value.
-    value: u64,
-    /// The number of values up to that.
-    total: u64,
 }
 
 /// The steps of HdrHistogram's own `PercentileIterator`. It counts in percent.
 /// `iter_quantiles` adds up fractions of one instead, which are not exact: a step that
 /// falls exactly on the count of a value would go to the next value.
-fn steps(latencies: &Latencies) -> Vec<Step> {
+fn steps(latencies: &Latencies, mut each: impl FnMut(f64, u64, u64)) {
     let all = latencies.len();
-    let (mut steps, mut percent, mut total) = (Vec::new(), 0.0, 0);
+    let (mut percent, mut total) = (0.0, 0);
     for bucket in latencies.iter_recorded() {
         total += bucket.count_at_value();
         let value = bucket.value_iterated_to();
         while 100.0 * total as f64 / all as f64 >= percent {
-            steps.push(Step { percent, value, total });
+            each(percent, value, total);
             percent += 100.0 / ticks(percent);
             if total == all {
-                steps.push(Step { percent: 100.0, value, total });
+                each(100.0, value, total);
                 break;
             }
         }
     }
-    steps
 }
 
 /// The number of steps from 0 to 100 % of the current length, which halves with each
@@ -71,12 +59,6 @@ fn steps(latencies: &Latencies) -> Vec<Step> {
 fn ticks(percent: f64) -> f64 {
     let halvings = (100.0 / (100.0 - percent)).log2().floor();
     f64::from(TICKS) * (halvings + 1.0).exp2()
-}
-
-/// The number of distinct values between 0 and twice 10^digits, rounded up to a power of
-/// two.
-fn sub_buckets(latencies: &Latencies) -> u64 {
-    (2 * 10_u64.pow(u32::from(latencies.sigfig()))).next_power_of_two()
 }
 
 // The histograms of all intervals as a HdrHistogram log, version 1.3, with the
@@ -96,18 +78,13 @@ pub fn hlog(outcome: &Outcome) -> String {
         super::table::one_line(&outcome.version)
     );
     for interval in &outcome.intervals {
-        let mut line = |tag: &str, packed: &Packed| {
-            let max = packed.unpack().max() as f64 / MAX_SCALE;
-            let (from, length) = (interval.from_s, interval.seconds);
-            let _ = writeln!(out, "Tag={tag},{from:.3},{length:.3},{max:.3},{}", packed.as_str());
-        };
-        // An operation that does not occur in the whole run gets no lines, but an
-        // interval without requests gets one.
-        if !outcome.reads.response.is_empty() {
-            line("read", &interval.reads);
-        }
-        if !outcome.writes.response.is_empty() {
-            line("write", &interval.writes);
+        let packed = [&interval.reads, &interval.writes];
+        for ((tag, side), packed) in outcome.sides().into_iter().zip(packed) {
+            if !side.response.is_empty() {
+                let max = packed.unpack().max() as f64 / MAX_SCALE;
+                let (from, length) = (interval.from_s, interval.seconds);
+                let _ = writeln!(out, "Tag={tag},{from:.3},{length:.3},{max:.3},{}", packed.as_str());
+            }
         }
     }
     out

@@ -15,37 +15,36 @@ const READING: &str = "Rates are those of requests that were answered well. Resp
 /// The whole report.
 pub fn html(document: &Document) -> String {
     let title = escape(&document.title);
-    let conditions = document.conditions.iter().map(|c| format!("{}: {}", c.name, c.value));
     let sections: String = document.sections.iter().map(of_section).collect();
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\" xmlns=\"http://www.w3.org/1999/xhtml\">\n<head>\n<meta charset=\"utf-8\"/>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>{title}</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{}{}{sections}<footer>{READING}</footer>\n\
          </main>\n</body>\n</html>\n",
-        list("conditions", conditions),
-        list("suspect", document.warnings.iter().cloned())
+        list("conditions", &document.conditions),
+        list("suspect", &document.warnings)
     )
 }
 
 /// A table, plots, and the text of each outcome to unfold.
 fn of_section(section: &Section) -> String {
     let mut out = format!("<h2>{}</h2>\n{}", escape(&section.title), table(&section.shown()));
-    out += &list("suspect", section.warnings().into_iter());
+    out += &list("suspect", section.warnings());
     out.extend(plots::plots(section).map(|(_, svg)| format!("<figure>{svg}</figure>\n")));
     for outcome in &section.outcomes {
-        let conditions = outcome.conditions.iter().map(|c| format!("{}: {}", c.name, c.value));
         out += &format!(
             "<details>\n<summary>{}</summary>\n<pre>{}</pre>\n{}</details>\n",
             escape(&label(outcome)),
             escape(&text(outcome)),
-            list("conditions", conditions)
+            list("conditions", &outcome.conditions)
         );
     }
     out
 }
 
-fn list(class: &str, items: impl Iterator<Item = String>) -> String {
-    let items: String = items.map(|item| format!("<li>{}</li>\n", escape(&item))).collect();
+fn list(class: &str, items: impl IntoIterator<Item: ToString>) -> String {
+    let item = |item: _| format!("<li>{}</li>\n", escape(&ToString::to_string(&item)));
+    let items: String = items.into_iter().map(item).collect();
     if items.is_empty() { items } else { format!("<ul class=\"{class}\">\n{items}</ul>\n") }
 }
 

@@ -84,7 +84,7 @@ fn files(document: &Document) -> Result<Vec<(String, String)>> {
 /// Reduces text to letters, digits and dashes.
 fn slug(text: &str) -> String {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    let mut slug = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
+    let mut slug = Vec::from_iter(words).join("-").to_ascii_lowercase();
     slug.truncate(SLUG_MAX);
     slug
 }

@@ -60,7 +60,7 @@ impl Table {
 
 /// Replaces line breaks by spaces.
 pub fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    Vec::from_iter(text.split_whitespace()).join(" ")
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! An outcome as plain text, and a report as Markdown.
 
-use std::collections::BTreeMap;
-
 use hdrhistogram::Histogram;
 
 use crate::outcome::Outcome;
@@ -58,48 +56,47 @@ fn trouble(outcome: &Outcome) -> String {
 /// One bar for each doubling of the latency (in nanoseconds), between minimum and
 /// maximum.
 fn bars(latency_ns: &Histogram<u64>) -> String {
-    let mut out = String::new();
-    let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut counts = Vec::new();
+    // In the order of their values.
     for bucket in latency_ns.iter_recorded() {
-        *counts.entry(bar_of(bucket.value_iterated_to())).or_default() += bucket.count_at_value();
+        let bar = bar_of(bucket.value_iterated_to());
+        counts.resize(bar + 1, 0);
+        counts[bar] += bucket.count_at_value();
     }
-    let (Some(&first), Some(&last)) = (counts.keys().next(), counts.keys().next_back()) else {
-        return out;
-    };
-    let most = counts.values().copied().max().unwrap_or(1);
-    for bar in first..=last {
-        let n = counts.get(&bar).copied().unwrap_or(0);
+    let most = counts.iter().copied().max().unwrap_or(1);
+    let shown = counts.into_iter().enumerate().skip_while(|(_, n)| *n == 0);
+    let line = |(bar, n): (usize, u64)| {
         // At least one mark for every count above zero: the tail matters most.
         let length = if n == 0 { 0 } else { (n * WIDTH / most).max(1) };
         let line = "#".repeat(length as usize);
-        out += &format!("  < {:>7} us  {line:<50} {n}\n", 1u64 << bar);
-    }
-    out
+        format!("  < {:>7} us  {line:<50} {n}\n", 1u64 << bar)
+    };
+    shown.map(line).collect()
 }
 
 /// The upper bound of a latency's bar: a power of two of microseconds.
-fn bar_of(ns: u64) -> u64 {
-    u64::from((ns / 1000).checked_ilog2().map_or(0, |power| power + 1))
+fn bar_of(ns: u64) -> usize {
+    (ns / 1000).checked_ilog2().map_or(0, |power| power as usize + 1)
 }
 
 /// The whole report without plots.
 pub fn markdown(document: &Document) -> String {
-    let conditions = document.conditions.iter().map(|c| format!("{}: {}", c.name, c.value));
     let mut out = format!("# {}\n", one_line(&document.title));
-    out += &list("Conditions:", conditions);
-    out += &list("**Suspect:**", document.warnings.iter().cloned());
+    out += &list("Conditions:", &document.conditions);
+    out += &list("**Suspect:**", &document.warnings);
     for section in &document.sections {
         if !section.title.is_empty() {
             out += &format!("\n## {}\n", one_line(&section.title));
         }
         out += &format!("\n{}", section.shown().markdown());
-        out += &list("**Suspect:**", section.warnings().into_iter());
+        out += &list("**Suspect:**", section.warnings());
     }
     out
 }
 
-fn list(title: &str, items: impl Iterator<Item = String>) -> String {
-    let items: String = items.map(|item| format!("* {}\n", one_line(&item))).collect();
+fn list(title: &str, items: impl IntoIterator<Item: ToString>) -> String {
+    let items = items.into_iter().map(|item| format!("* {}\n", one_line(&item.to_string())));
+    let items: String = items.collect();
     if items.is_empty() { items } else { format!("\n{title}\n\n{items}") }
 }
 

@@ -27,7 +27,7 @@ const TAG: u32 = 0xfb1a_de00;
 pub fn probe(interfaces: &[Interface], addresses: &[Address]) -> Result<(), Failure> {
     for interface in interfaces {
         warn_of_listeners(&interface.facts);
-        if interface.facts.up && interface.facts.carrier {
+        if interface.facts.is_live() {
             probe_one(interface, addresses)?;
         } else {
             warn!(
@@ -95,6 +95,6 @@ fn question(own: Mac, address: Address, frame: &mut [u8]) -> usize {
 fn answer(frame: &[u8], addresses: &[Address]) -> Option<(Address, Mac)> {
     let response = Response::parse(frame).ok()?;
     response.query()?;
-    let at = Address { shelf: response.header.shelf, slot: response.header.slot };
+    let at = response.header.address();
     addresses.contains(&at).then_some((at, response.header.ether.src))
 }

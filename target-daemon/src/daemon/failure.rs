@@ -11,38 +11,40 @@ use crate::control::ControlError;
 use crate::link::FactsError;
 use crate::store::{OpenError, Problem};
 
+type Cause = Box<dyn Error + Send + Sync>;
+
 /// Why the daemon exited or did not start.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code of the process.
     pub exit_code: u8,
-    error: Box<dyn Error + Send + Sync>,
+    error: Cause,
 }
 
 impl Failure {
     /// A failure with this exit code.
-    pub fn new(exit_code: u8, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn new(exit_code: u8, error: impl Into<Cause>) -> Self {
         Self { exit_code, error: error.into() }
     }
 
     /// It failed while running.
-    pub fn run(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn run(error: impl Into<Cause>) -> Self {
         Self::new(1, error)
     }
 
     /// The request is impossible on any machine.
-    pub fn request(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn request(error: impl Into<Cause>) -> Self {
         Self::new(2, error)
     }
 
     /// Something on this machine must change first, or is missing, perhaps because its name
     /// is wrong. `xblade check` makes the same distinction.
-    pub fn machine(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn machine(error: impl Into<Cause>) -> Self {
         Self::new(3, error)
     }
 
     /// A condition of this machine, with the system's error.
-    pub fn system(what: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn system(what: &str, source: impl Into<Cause>) -> Self {
         Self::machine(Caused { what: what.to_owned(), source: source.into() })
     }
 
@@ -75,7 +77,7 @@ pub trait Context<T> {
     fn context(self, what: &str) -> Result<T, Failure>;
 }
 
-impl<T, E: Into<Box<dyn Error + Send + Sync>>> Context<T> for Result<T, E> {
+impl<T, E: Into<Cause>> Context<T> for Result<T, E> {
     fn context(self, what: &str) -> Result<T, Failure> {
         self.map_err(|error| Failure::system(what, error))
     }
@@ -86,7 +88,7 @@ impl<T, E: Into<Box<dyn Error + Send + Sync>>> Context<T> for Result<T, E> {
 #[error("{what}: {source}")]
 struct Caused {
     what: String,
-    source: Box<dyn Error + Send + Sync>,
+    source: Cause,
 }
 
 /// Whether one of the causes is that too many files are open, in this process or on the

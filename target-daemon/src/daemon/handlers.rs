@@ -100,7 +100,6 @@ pub fn reload(served: &mut Served<'_>, force: bool) -> Changed {
         let (next, refused) = without_refused(next, served, force);
         let changed = reload::apply(served, next, force, None)?;
         served.refused = refused;
-        served.sizes.set_period(&served.options);
         Ok(changed)
     });
     match &outcome {

@@ -90,12 +90,16 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     notifier.remark(notify::status(options, &interfaces, &[]));
     notifier.follow(&pool);
     let (sender, queue) = channel().context("cannot make an eventfd")?;
-    let server = socket.map(|socket| start(socket, sender.clone())).transpose();
-    let server = server.context("cannot serve the control socket")?;
-    let metrics = metrics.map(|listener| metrics::start(listener, sender.clone())).transpose();
-    let metrics = metrics.context("cannot give metrics")?;
+    let server = socket
+        .map(|socket| start(socket, sender.clone()))
+        .transpose()
+        .context("cannot serve the control socket")?;
+    let metrics = metrics
+        .map(|listener| metrics::start(listener, sender.clone()))
+        .transpose()
+        .context("cannot give metrics")?;
     let mut served = control::Served {
-        sizes: sizes::Sizes::new(&pool, options),
+        sizes: sizes::Sizes::new(&pool),
         pool,
         interfaces,
         options: options.clone(),

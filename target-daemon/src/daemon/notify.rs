@@ -133,8 +133,9 @@ impl ServiceNotifier {
             }
         } else if !self.told && self.since.elapsed() > STILL {
             self.told = true;
-            let limit = self.watchdog.map(|time| format!(", and xblade is restarted after {time:?}"));
-            let limit = limit.unwrap_or_default();
+            let limit = self
+                .watchdog
+                .map_or_else(String::new, |time| format!(", and xblade is restarted after {time:?}"));
             for worker in still {
                 warn!(
                     "worker {worker} has not moved for 10 s: it is blocked in a store, and so are its exports{limit}"

@@ -19,13 +19,12 @@ pub fn problems(loaded: &Loaded) -> (Vec<Diagnostic>, Vec<String>) {
     faults.extend(two_ways(loaded));
     faults.extend(cores(loaded));
     faults.extend(metrics(loaded));
-    let missing = link::missing_capabilities().map_err(|e| format!("cannot read own capabilities: {e}"));
-    let everywhere = match missing {
-        Ok(missing) if missing.is_empty() => None,
-        Ok(missing) => Some(lacking(&missing)),
-        Err(text) => Some(text),
+    let everywhere = match link::missing_capabilities() {
+        Ok(missing) if missing.is_empty() => Vec::new(),
+        Ok(missing) => vec![lacking(&missing)],
+        Err(e) => vec![format!("cannot read own capabilities: {e}")],
     };
-    (faults, everywhere.into_iter().collect())
+    (faults, everywhere)
 }
 
 /// The error for missing capabilities.

@@ -14,7 +14,7 @@ use std::path::Path;
 use log::warn;
 
 use super::failure::Failure;
-use super::registry::ExportEntry;
+use super::registry::{ExportEntry, ExportRegistry};
 use super::state_writer::{self, StateWriter};
 use super::worker_pool::WorkerPool;
 use crate::config::Export;
@@ -121,8 +121,9 @@ impl WorkerPool {
 
     /// Records that a sync of this export's file has failed.
     pub fn note_failed(&mut self, address: Address) {
-        if let Some(identity) = self.registry.get(address).map(|entry| entry.source.data.identity.clone()) {
-            self.registry.quarantine.fail(&identity, IoError::Media);
+        let ExportRegistry { entries, quarantine, .. } = &mut self.registry;
+        if let Some(entry) = entries.get(&address) {
+            quarantine.fail(&entry.source.data.identity, IoError::Media);
         }
     }
 
@@ -135,8 +136,8 @@ impl WorkerPool {
         if self.registry.quarantine.used.contains_key(&address) {
             return Ok(());
         }
-        let mut kept =
-            self.state_writer.as_ref().map_or_else(|| Ok(Vec::new()), |writer| writer.used(address))?;
+        let Some(writer) = &self.state_writer else { return Ok(()) };
+        let mut kept = writer.used(address)?;
         let other = kept.iter().position(|used| !used.data.is_same(data)).unwrap_or(0);
         if other < kept.len() {
             self.registry.quarantine.used.insert(address, kept.swap_remove(other));

@@ -102,14 +102,13 @@ impl WorkerPool {
         let Opened { mut export, info, source } = opened;
         let address = wanted.address;
         let settings = export.state.settings.clone();
-        let fault = self.registry.quarantine.fault_of(&source.data.identity);
-        let fault = fault.filter(|_| !settings.read_only);
+        let fault = self.registry.quarantine.fault_of(&source.data.identity).filter(|_| !settings.read_only);
         if let Some(fault) = fault {
             export.store.degrade(fault);
         }
         let sectors = export.state.geometry.sectors;
-        let owner = self.free_place(wanted.worker);
-        let owner = owner.ok_or_else(|| Failure::request("there are 65535 exports"))?;
+        let owner =
+            self.free_place(wanted.worker).ok_or_else(|| Failure::request("there are 65535 exports"))?;
         let mut runtime = ExportRuntime::new(export, self.in_flight, &SharedLane::areas(&self.lanes));
         if let Some(tally) = self.registry.left.remove(&address) {
             runtime = runtime.counting_from(tally);

@@ -75,8 +75,9 @@ pub fn apply(served: &mut Served<'_>, mut next: Serve, force: bool, recover: Opt
             Ok(line) => report.lines.push(line),
             Err(failure) => {
                 // Its worker has stopped answering since the stores were opened.
-                error!("{} is not served: {failure}", export.address);
-                report.lines.push(format!("{} is not served: {failure}", export.address));
+                let line = format!("{} is not served: {failure}", export.address);
+                error!("{line}");
+                report.lines.push(line);
                 next.exports.retain(|other| other.address != export.address);
             }
         }
@@ -133,8 +134,8 @@ fn prepare<'a>(
 /// good.
 fn close(pool: &mut WorkerPool, difference: &Difference, report: &mut ChangeReport) -> Vec<String> {
     let is_removed = |export: &Export| difference.removed.contains(export);
-    let used: Vec<Address> = difference.removed.iter().map(|export| export.address).collect();
-    let used: Vec<Address> = used.into_iter().filter(|address| pool.is_used(*address)).collect();
+    let removed = difference.removed.iter().map(|export| export.address);
+    let used: Vec<Address> = removed.filter(|address| pool.is_used(*address)).collect();
     let mut gone = Vec::new();
     for export in difference.leaving() {
         let address = export.address;
@@ -196,14 +197,14 @@ fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), Failure>
         config::to_table(&rest).into_iter().flat_map(flat).collect()
     };
     let (now, next) = (fixed(now), fixed(next));
-    let keys: BTreeSet<&str> = now.keys().chain(next.keys()).map(String::as_str).collect();
-    let keys: Vec<&str> = keys.into_iter().filter(|key| now.get(*key) != next.get(*key)).collect();
+    let mut keys: BTreeSet<&str> = now.keys().chain(next.keys()).map(String::as_str).collect();
+    keys.retain(|key| now.get(*key) != next.get(*key));
     if keys.is_empty() {
         return Ok(());
     }
     Err(Failure::request(format!(
         "{} cannot change while xblade runs: restart it (hosts wait that long and go on), or take the change back",
-        keys.join(", ")
+        Vec::from_iter(keys).join(", ")
     )))
 }
 

@@ -13,8 +13,6 @@ use crate::wire::aoe::Address;
 /// The sizes last reported to the operator and the hosts.
 pub struct Sizes {
     known: BTreeMap<Address, u64>,
-    /// How often the stores are measured; `None`: only on request.
-    period: Option<Duration>,
     looked: Instant,
     /// A measurement was requested, or could not reach every worker.
     is_due: bool,
@@ -22,17 +20,8 @@ pub struct Sizes {
 
 impl Sizes {
     /// Starts with the current sizes.
-    pub fn new(pool: &WorkerPool, options: &Serve) -> Self {
-        let (known, looked) = (pool.directory.sizes().collect(), Instant::now());
-        let mut sizes = Self { known, period: None, looked, is_due: false };
-        sizes.set_period(options);
-        sizes
-    }
-
-    /// Sets the measuring interval of the configuration.
-    pub fn set_period(&mut self, options: &Serve) {
-        let period = Duration::from_secs(options.measure_every.into());
-        self.period = (!period.is_zero()).then_some(period);
+    pub fn new(pool: &WorkerPool) -> Self {
+        Self { known: pool.directory.sizes().collect(), looked: Instant::now(), is_due: false }
     }
 
     /// Measures the stores in the next pass.
@@ -43,7 +32,8 @@ impl Sizes {
     /// Measures the stores when it is time, and reports changes since the last pass to the
     /// operator and the hosts.
     pub fn follow(&mut self, pool: &WorkerPool, options: &Serve) {
-        if self.is_due || self.period.is_some_and(|period| self.looked.elapsed() >= period) {
+        let period = Duration::from_secs(options.measure_every.into());
+        if self.is_due || !period.is_zero() && self.looked.elapsed() >= period {
             self.is_due = !pool.measure();
             self.looked = Instant::now();
         }

@@ -70,8 +70,10 @@ impl StateWriter {
             // Until here it was connected, even without a worker.
             drop(inbox);
         };
-        let thread = thread::Builder::new().name("state-writer".into()).spawn(body);
-        let thread = thread.context("cannot start a thread")?;
+        let thread = thread::Builder::new()
+            .name("state-writer".into())
+            .spawn(body)
+            .context("cannot start a thread")?;
         Ok(Self { used: Some(to), folder, interfaces, thread: Some(thread) })
     }
 

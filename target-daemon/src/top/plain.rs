@@ -28,8 +28,8 @@ pub fn line(cells: &[String; 11]) -> String {
 
 /// The cells of a row; "-" where there is no value.
 pub fn cells(row: &Row) -> [String; 11] {
-    let times = row.percentiles.map_or([const { None }; 3], |times| times.map(Some));
-    let [p50, p99, p999] = times.map(|time| time.map_or("-".into(), duration));
+    let times = row.percentiles.map(|times| times.map(duration));
+    let [p50, p99, p999] = times.unwrap_or_else(|| ["-"; 3].map(str::to_owned));
     [
         row.export.clone(),
         count(row.reads),

@@ -115,7 +115,7 @@ impl View {
 }
 
 fn joined(parts: impl Iterator<Item = String>, by: &str) -> String {
-    parts.collect::<Vec<_>>().join(by)
+    Vec::from_iter(parts).join(by)
 }
 
 /// 2 d 03:04:05

@@ -1,33 +1,29 @@
 //! Reads, writes and discards through a file descriptor. Each one is complete, or an error.
 
+use std::array;
 use std::fs::File;
-use std::io;
-use std::os::fd::AsRawFd;
+use std::io::{self, IoSlice, IoSliceMut};
 
 use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, preadv, pwritev, retry_on_intr};
 
 use super::{IoVec, SEGMENTS_MAX};
 
 /// Fills `buffers` from `offset` on.
 pub(super) fn read(file: &File, buffers: &mut IoVec, offset: u64) -> io::Result<()> {
-    transfer(buffers, offset, |iovecs, offset| {
-        // SAFETY: the pieces are valid and ours (the contract of `IoVec`),
-        // and `read` borrows them mutably.
-        let moved =
-            unsafe { libc::preadv(file.as_raw_fd(), iovecs.as_ptr(), iovecs.len() as libc::c_int, offset) };
-        result(moved)
-    })
+    let (count, mut pieces) = (buffers.iovecs().len(), buffers.pieces_mut());
+    let mut slices: [_; SEGMENTS_MAX] =
+        array::from_fn(|_| IoSliceMut::new(pieces.next().unwrap_or_default()));
+    let call = |rest: &mut [IoSliceMut<'_>], offset| preadv(file, rest, offset);
+    transfer(slices.get_mut(..count).unwrap_or_default(), offset, IoSliceMut::advance_slices, call)
 }
 
 /// Writes `buffers` from `offset` on.
 pub(super) fn write(file: &File, buffers: &IoVec, offset: u64) -> io::Result<()> {
-    transfer(buffers, offset, |iovecs, offset| {
-        let count = iovecs.len() as libc::c_int;
-        // SAFETY: the pieces are valid (the contract of `IoVec`); the kernel only reads them.
-        let moved = unsafe { libc::pwritev(file.as_raw_fd(), iovecs.as_ptr(), count, offset) };
-        result(moved)
-    })
+    let (count, mut pieces) = (buffers.iovecs().len(), buffers.pieces());
+    let mut slices: [_; SEGMENTS_MAX] = array::from_fn(|_| IoSlice::new(pieces.next().unwrap_or_default()));
+    let call = |rest: &mut [IoSlice<'_>], offset| pwritev(file, rest, offset);
+    transfer(slices.get_mut(..count).unwrap_or_default(), offset, IoSlice::advance_slices, call)
 }
 
 /// Makes a range read as zeros and frees its space; the file keeps its length.
@@ -36,68 +32,26 @@ pub(super) fn punch(file: &File, at: u64, bytes: u64) -> io::Result<()> {
     Ok(retry_on_intr(|| fallocate(file, mode, at, bytes))?)
 }
 
-fn result(returned: isize) -> io::Result<usize> {
-    usize::try_from(returned).map_err(|_| io::Error::last_os_error())
-}
-
-/// Repeats `call` until every byte is moved. A call may move less than requested, and only the
-/// next one reports why.
-fn transfer(
-    buffers: &IoVec,
-    offset: u64,
-    mut call: impl FnMut(&[libc::iovec], i64) -> io::Result<usize>,
+/// Repeats `call` until every byte of `rest` is moved. A call may move less than requested, and
+/// only the next one reports why.
+fn transfer<S>(
+    mut rest: &mut [S],
+    mut offset: u64,
+    advance: fn(&mut &mut [S], usize),
+    mut call: impl FnMut(&mut [S], u64) -> rustix::io::Result<usize>,
 ) -> io::Result<()> {
-    let mut rest = Rest::new(buffers);
-    let mut offset = i64::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-    while rest.bytes > 0 {
-        match call(rest.iovecs(), offset) {
+    advance(&mut rest, 0);
+    while !rest.is_empty() {
+        match retry_on_intr(|| call(rest, offset))? {
             // End of file, or a write that makes no progress.
-            Ok(0) => return Err(io::Error::from_raw_os_error(libc::EIO)),
-            Ok(moved) => {
-                rest.advance(moved);
-                offset = offset.saturating_add_unsigned(moved as u64);
+            0 => return Err(Errno::IO.into()),
+            moved => {
+                advance(&mut rest, moved);
+                offset = offset.saturating_add(moved as u64);
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
         }
     }
     Ok(())
-}
-
-/// The part of the buffers that is still to be moved.
-struct Rest {
-    iovecs: [libc::iovec; SEGMENTS_MAX],
-    first: usize,
-    count: usize,
-    bytes: usize,
-}
-
-impl Rest {
-    fn new(buffers: &IoVec) -> Self {
-        let mut iovecs = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; SEGMENTS_MAX];
-        for (to, from) in iovecs.iter_mut().zip(buffers.iovecs()) {
-            *to = *from;
-        }
-        Self { iovecs, first: 0, count: buffers.iovecs().len(), bytes: buffers.len() }
-    }
-
-    fn iovecs(&self) -> &[libc::iovec] {
-        self.iovecs.get(self.first..self.count).unwrap_or(&[])
-    }
-
-    fn advance(&mut self, moved: usize) {
-        let mut moved = moved.min(self.bytes);
-        self.bytes -= moved;
-        while let Some(iovec) = self.iovecs.get_mut(self.first) {
-            if moved < iovec.iov_len {
-                iovec.iov_base = iovec.iov_base.wrapping_byte_add(moved);
-                iovec.iov_len -= moved;
-                return;
-            }
-            moved -= iovec.iov_len;
-            self.first += 1;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -119,23 +73,15 @@ mod tests {
             (&[Err(libc::EIO)], Err(libc::EIO)),
         ];
         for (script, expected) in rows {
-            let mut memory = *b"0123456789";
-            let mut buffers = IoVec::EMPTY;
-            for piece in memory.chunks_mut(4) {
-                // SAFETY: the array outlives the list and is not used while the list exists.
-                assert!(unsafe { buffers.push(piece) });
-            }
+            let mut slices: Vec<IoSlice<'_>> = b"0123456789".chunks(4).map(IoSlice::new).collect();
             let mut steps = script.iter();
             let mut seen: Vec<u8> = Vec::new();
-            let result = transfer(&buffers, 100, |iovecs, offset| {
-                assert_eq!(offset, 100 + seen.len() as i64, "{script:?}");
+            let result = transfer(&mut slices, 100, IoSlice::advance_slices, |rest, offset| {
+                assert_eq!(offset, 100 + seen.len() as u64, "{script:?}");
                 let step = *steps.next().unwrap();
-                let bytes = iovecs.iter().flat_map(|iovec| {
-                    // SAFETY: a part of `memory`.
-                    unsafe { std::slice::from_raw_parts(iovec.iov_base.cast::<u8>(), iovec.iov_len) }
-                });
-                seen.extend(bytes.take(step.unwrap_or(0)).copied());
-                step.map_err(io::Error::from_raw_os_error)
+                let bytes = rest.iter().flat_map(|slice| slice.iter());
+                seen.extend(bytes.take(step.unwrap_or(0)));
+                step.map_err(rustix::io::Errno::from_raw_os_error)
             });
             let result = result.map_err(|error| error.raw_os_error().unwrap());
             assert_eq!(result, *expected, "{script:?}");

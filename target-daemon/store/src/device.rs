@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{ioctl_blkpbszget, ioctl_blksszget};
+use rustix::io::Errno;
 use rustix::ioctl::{Getter, Opcode, Updater, ioctl, opcode};
 
 use super::file_facts::is_device;
@@ -79,7 +80,7 @@ pub(super) fn physical_bytes(options: &OpenOptions, device: &File) -> Result<u32
         examine().map_err(|source| OpenError::system(path, "examine", source))?;
     // Opening a read-only device for writing succeeds; its writes would fail.
     if read_only != 0 && !options.read_only {
-        return Err(OpenError::unwritable(path, io::Error::from_raw_os_error(libc::EROFS)));
+        return Err(OpenError::unwritable(path, Errno::ROFS.into()));
     }
     if !(SECTOR_BYTES as u32..=BLOCK_MAX).contains(&logical) {
         let what = format!("has logical sectors of {logical} bytes, and at most 4096 can be served");

@@ -1,7 +1,9 @@
 //! The store engines by name, and the store of an export: an engine with its options.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::file_facts::Id;
 use super::options::{AUTO, Options, Value};
 use super::select::{self, Opened};
 use super::sharing::Expected;
@@ -42,10 +44,7 @@ impl Engine {
             access: Some(access),
             model: None,
             data: |spec| open::data(&spec.file()?),
-            open: |spec| match spec.file() {
-                Some(options) => select::open(&options),
-                None => Err(OpenError::missing(&spec.path)),
-            },
+            open: |spec| select::open(&spec.file().ok_or_else(|| OpenError::missing(&spec.path))?),
         }
     }
 
@@ -105,7 +104,7 @@ impl StoreSpec {
         Some(OpenOptions {
             access: self.engine().access?,
             read_only: self.read_only(),
-            offset_bytes: options.bytes("offset").unwrap_or(0),
+            offset_bytes: self.offset_bytes(),
             length_bytes: options.bytes("length"),
             durability: self.durability(),
             sync: match options.word("sync") {
@@ -188,15 +187,20 @@ impl StoreSpec {
     /// Whether both would serve some of the same bytes, judging by their paths, and one
     /// of them may write. Two names of one file are detected only when it is opened.
     pub fn overlaps(&self, other: &Self) -> bool {
-        let (Some(ours), Some(theirs)) = (self.file(), other.file()) else { return false };
         // Compares components, so that double slashes and single dots do not matter.
-        let is_same = |a: &Path, b: &Path| a.components().eq(b.components());
-        is_same(&ours.path, &theirs.path) && open::meet(&ours, &theirs)
+        self.meets(other, |ours, theirs| ours.components().eq(theirs.components()))
     }
 
     /// As [`Self::overlaps`], but judging by the files that are at their paths now.
     pub fn in_conflict(&self, other: &Self) -> bool {
+        let id = |path: &Path| fs::metadata(path).ok().map(|facts| Id::of(&facts));
+        self.meets(other, |ours, theirs| id(ours).is_some_and(|ours| Some(ours) == id(theirs)))
+    }
+
+    fn meets(&self, other: &Self, is_same: impl Fn(&Path, &Path) -> bool) -> bool {
         let (Some(ours), Some(theirs)) = (self.file(), other.file()) else { return false };
-        open::in_conflict(&ours, &theirs)
+        is_same(&ours.path, &theirs.path)
+            && !(ours.read_only && theirs.read_only)
+            && ours.range().meets(theirs.range())
     }
 }

@@ -25,9 +25,7 @@ impl IoError {
             _ => Self::System,
         }
     }
-}
 
-impl IoError {
     /// The error for a sync. No failed sync is transient, because it is unknown which data
     /// was lost.
     pub(super) fn of_sync(self) -> Self {

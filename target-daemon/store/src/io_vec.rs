@@ -125,7 +125,7 @@ impl IoVec {
         })
     }
 
-    fn pieces_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
+    pub(super) fn pieces_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
         self.iovecs.iter().take(usize::from(self.count)).map(|iovec| {
             // SAFETY: as in `pieces`; the list is borrowed mutably, and its
             // pieces came from distinct `&mut` slices that may not be used

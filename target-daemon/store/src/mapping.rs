@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
+use rustix::io::Errno;
 
 use super::{IoVec, sigbus};
 
@@ -18,7 +19,7 @@ pub(super) struct Mapping {
 impl Mapping {
     /// Maps `bytes` from `offset` on; `memmap2` handles an offset within a page.
     pub(super) fn new(file: &File, offset: u64, bytes: u64, writable: bool) -> io::Result<Self> {
-        let len = usize::try_from(bytes).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        let len = usize::try_from(bytes).map_err(|_| Errno::NOMEM)?;
         sigbus::install()?;
         let mut options = MmapOptions::new();
         options.offset(offset).len(len);

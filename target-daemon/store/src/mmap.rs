@@ -247,8 +247,8 @@ impl Store for MmapStore {
 fn map(backing: &Backing, bytes: u64) -> Result<Mapping, OpenError> {
     let (options, file) = (&backing.options, &backing.file);
     let writable = !options.read_only && options.durability == Durability::Volatile;
-    let mapping = Mapping::new(file, options.offset_bytes, bytes, writable);
-    let mut mapping = mapping.map_err(|source| OpenError::system(&options.path, "map", source))?;
+    let mut mapping = Mapping::new(file, options.offset_bytes, bytes, writable)
+        .map_err(|source| OpenError::system(&options.path, "map", source))?;
     if options.huge && !file_facts::is_huge(file) {
         mapping.ask_for_huge_pages().map_err(|source| {
             let what = "the kernel has no huge pages for it";

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::{OpenErrorKind, denied, files_max};
-use super::file_facts::{self, Id, allocated, is_device, is_huge};
+use super::file_facts::{self, allocated, is_device, is_huge};
 use super::identity::{Data, Identity};
 use super::lock;
 use super::sharing::Range;
@@ -195,18 +195,6 @@ pub(super) fn data(options: &OpenOptions) -> Option<Data> {
     Some(Data { identity: Identity::of(&file), offset_bytes: options.offset_bytes })
 }
 
-/// Whether two exports would have the same bytes of the same file or device, and one of
-/// them may write.
-pub(super) fn in_conflict(a: &OpenOptions, b: &OpenOptions) -> bool {
-    let id = |options: &OpenOptions| fs::metadata(&options.path).ok().map(|facts| Id::of(&facts));
-    meet(a, b) && id(a).is_some_and(|ours| Some(ours) == id(b))
-}
-
-/// Whether two exports of one file would have the same bytes, and one of them may write.
-pub(super) fn meet(a: &OpenOptions, b: &OpenOptions) -> bool {
-    !(a.read_only && b.read_only) && a.range().meets(b.range())
-}
-
 fn check_alignment(options: &OpenOptions) -> Result<(), OpenError> {
     let values = [("offset", options.offset_bytes), ("length", options.length_bytes.unwrap_or(SECTOR_BYTES))];
     for (name, bytes) in values {
@@ -226,8 +214,11 @@ fn open_file(options: &OpenOptions) -> Result<(File, Metadata), OpenError> {
     if let Some(kind) = wrong_kind(facts.file_type()) {
         return Err(OpenError::new(path, format!("is a {kind}"), "give a regular file or a block device"));
     }
-    let file = fs::OpenOptions::new().read(true).write(!options.read_only).open(path);
-    let file = file.map_err(|source| open_error(options, source))?;
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .write(!options.read_only)
+        .open(path)
+        .map_err(|source| open_error(options, source))?;
     let facts = file.metadata().map_err(|source| OpenError::system(path, "examine", source))?;
     Ok((file, facts))
 }

@@ -72,7 +72,7 @@ pub const OPTIONS: &[Opt] = &[
 ];
 
 /// The kind of value that an option takes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Takes {
     /// No value: the option is given or not.
     Flag,
@@ -95,7 +95,7 @@ pub enum Takes {
 }
 
 /// An option of an export.
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub struct Opt {
     /// The key in a file.
     pub key: &'static str,
@@ -114,15 +114,6 @@ pub struct Opt {
     /// Values of other options with which it cannot be combined.
     pub not_with: &'static [(&'static str, Value)],
 }
-
-/// Options are equal if their keys are.
-impl PartialEq for Opt {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-
-impl Eq for Opt {}
 
 /// The value of an option.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -345,7 +336,7 @@ impl Options {
 
     /// The value of an option; `None` if it is not given.
     pub fn get(&self, key: &str) -> Option<Value> {
-        self.0.get(key).map(|setting| setting.value)
+        self.setting(key).map(|setting| setting.value)
     }
 
     /// An option with its value.
@@ -403,8 +394,8 @@ impl Options {
 
     /// All conflicts, and the option that is missing, if any.
     pub fn conflicts(&self) -> Vec<Conflict> {
-        let all = self.0.values().filter_map(|setting| self.conflict(setting.option, setting.value));
-        let mut all: Vec<Conflict> = all.collect();
+        let mut all: Vec<Conflict> =
+            self.0.values().filter_map(|setting| self.conflict(setting.option, setting.value)).collect();
         let engine = self.engine();
         if engine.access.is_none() && self.get("length").is_none() {
             let because = Setting { option: option("store"), value: Value::Word(engine.name) };

@@ -3,6 +3,9 @@
 //! Only a build with the feature `plant` can contain one. In all other builds [`planted`]
 //! is the constant `false`, and none of this remains in the binary.
 
+use std::cell::Cell;
+use std::sync::OnceLock;
+
 /// A deliberate bug.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bug {
@@ -72,63 +75,40 @@ impl Bug {
     ];
 }
 
-#[cfg(feature = "plant")]
-mod imp {
-    use std::cell::Cell;
-    use std::sync::OnceLock;
-
-    use super::Bug;
-
-    thread_local! {
-        static HERE: Cell<Option<Bug>> = const { Cell::new(None) };
-    }
-
-    /// The bug that the environment plants in the whole process, for processes whose
-    /// threads the test does not control.
-    pub fn planted_everywhere() -> Option<Bug> {
-        static BUG: OnceLock<Option<Bug>> = OnceLock::new();
-        *BUG.get_or_init(|| {
-            let name = std::env::var("XBLADE_PLANT").ok()?;
-            Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name)
-        })
-    }
-
-    /// Whether `XBLADE_LEFT_OUT` names this step of dropping privileges.
-    pub fn left_out(step: &str) -> bool {
-        std::env::var("XBLADE_LEFT_OUT").is_ok_and(|name| name == step)
-    }
-
-    /// Plants a bug in this thread, replacing any previous one.
-    pub fn plant(bug: Option<Bug>) {
-        HERE.set(bug);
-    }
-
-    /// Whether this bug is planted: in this thread by [`plant`], or in the whole process
-    /// by its name in the environment variable `XBLADE_PLANT`.
-    pub fn planted(bug: Bug) -> bool {
-        HERE.get() == Some(bug) || planted_everywhere() == Some(bug)
-    }
+thread_local! {
+    static HERE: Cell<Option<Bug>> = const { Cell::new(None) };
 }
 
-#[cfg(not(feature = "plant"))]
-mod imp {
-    /// Whether this bug is planted: always false in this build.
-    #[inline(always)]
-    pub fn planted(_: super::Bug) -> bool {
-        false
-    }
+/// Whether this build can contain a bug.
+const CAN: bool = cfg!(feature = "plant");
 
-    /// Whether a step of dropping privileges is left out: always false in this build.
-    #[inline(always)]
-    pub fn left_out(_: &str) -> bool {
-        false
+/// The bug that the environment plants in the whole process, for processes whose
+/// threads the test does not control.
+pub fn planted_everywhere() -> Option<Bug> {
+    static BUG: OnceLock<Option<Bug>> = OnceLock::new();
+    if !CAN {
+        return None;
     }
-
-    /// The bug that the environment plants in the whole process: always `None` in this
-    /// build.
-    pub fn planted_everywhere() -> Option<super::Bug> {
-        None
-    }
+    *BUG.get_or_init(|| {
+        let name = std::env::var("XBLADE_PLANT").ok()?;
+        Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name)
+    })
 }
 
-pub use imp::*;
+/// Whether `XBLADE_LEFT_OUT` names this step of dropping privileges.
+#[inline(always)]
+pub fn left_out(step: &str) -> bool {
+    CAN && std::env::var("XBLADE_LEFT_OUT").is_ok_and(|name| name == step)
+}
+
+/// Plants a bug in this thread, replacing any previous one.
+pub fn plant(bug: Option<Bug>) {
+    HERE.set(bug);
+}
+
+/// Whether this bug is planted: in this thread by [`plant`], or in the whole process
+/// by its name in the environment variable `XBLADE_PLANT`.
+#[inline(always)]
+pub fn planted(bug: Bug) -> bool {
+    CAN && (HERE.get() == Some(bug) || planted_everywhere() == Some(bug))
+}

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use memmap2::{Advice, MmapMut, MmapOptions};
+use rustix::io::Errno;
 
 use super::completion_queue::CompletionQueue;
 use super::engine::Engine;
@@ -68,7 +69,7 @@ impl RamStore {
         };
         // More than there is would end this process when it is used.
         if free().is_some_and(|free| free < bytes) {
-            return Err(refused(std::io::Error::from_raw_os_error(libc::ENOMEM)));
+            return Err(refused(Errno::NOMEM.into()));
         }
         let len = usize::try_from(bytes).unwrap_or(usize::MAX);
         let memory = MmapOptions::new().len(len).map_anon().map_err(refused)?;

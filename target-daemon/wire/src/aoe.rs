@@ -116,6 +116,11 @@ impl Header {
         Ok(header)
     }
 
+    /// The export that it is for, or from.
+    pub fn address(&self) -> Address {
+        Address { shelf: self.shelf, slot: self.slot }
+    }
+
     /// Parses the header of a request or a response.
     pub(super) fn parse_any(first_piece: &[u8]) -> Result<Self, DropReason> {
         let ether = Ether::parse(first_piece)?;

@@ -127,7 +127,7 @@ pub fn line_of(traced: &Traced, interfaces: &[String], only: Option<Address>) ->
 impl TraceEvent {
     fn addressed(&mut self, header: &Header) {
         self.host = Some(header.ether.src.to_string());
-        self.address = Some(Address { shelf: header.shelf, slot: header.slot }.to_string());
+        self.address = Some(header.address().to_string());
         self.tag = Some(header.tag);
         let name = header.command.name().map(str::to_owned);
         self.command = name.or_else(|| Some(format!("aoe-{}", u8::from(header.command))));
