@@ -33,8 +33,8 @@ impl Reading {
     pub fn since(&self, before: &Self, load_s: f64) -> Machine {
         let stretch = (self.at - before.at).as_secs_f64() / load_s.max(1e-9);
         let [busy, _, target_steal] = self.target_core.shares_since(&before.target_core);
-        let generator = self.generator_core.zip(before.generator_core);
-        let generator = generator.map(|(now, before)| now.shares_since(&before));
+        let generator =
+            self.generator_core.zip(before.generator_core).map(|(now, before)| now.shares_since(&before));
         Machine {
             target_core_busy: (busy * stretch).min(1.0),
             generator_core_busy: generator.map(|[busy, ..]| busy),

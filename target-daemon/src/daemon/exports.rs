@@ -21,6 +21,8 @@ use crate::wire::identify::{Names, Text};
 /// An export with an open store.
 #[derive(Debug)]
 pub struct Opened {
+    /// As it was requested.
+    pub wanted: config::Export,
     /// The export.
     pub export: Export,
     /// How its bytes are accessed and its writes made stable.
@@ -190,7 +192,7 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
     if let Some(folder) = folder {
         state_writer::restore(&mut export, wanted, &source.data, folder)?;
     }
-    Ok(Opened { export, info, source })
+    Ok(Opened { wanted: wanted.clone(), export, info, source })
 }
 
 /// The other export with the same bytes, if one of ours has them locked.

@@ -63,8 +63,8 @@ impl LateInterfaces {
             }
             stays
         });
-        let new = there.into_iter().filter(|one| !self.late.iter().any(|late| is(late, one)));
-        let new: Vec<Late> = new.collect();
+        let new: Vec<Late> =
+            there.into_iter().filter(|one| !self.late.iter().any(|late| is(late, one))).collect();
         self.late.extend(new);
     }
 

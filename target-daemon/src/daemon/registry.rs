@@ -98,8 +98,8 @@ impl WorkerPool {
     ///
     /// Its worker does not answer. The export is then not served, and its store is
     /// closed.
-    pub fn add(&mut self, wanted: &config::Export, opened: Opened) -> Result<(), Failure> {
-        let Opened { mut export, info, source } = opened;
+    pub fn add(&mut self, opened: Opened) -> Result<(), Failure> {
+        let Opened { wanted, mut export, info, source } = opened;
         let address = wanted.address;
         let settings = export.state.settings.clone();
         let fault = self.registry.quarantine.fault_of(&source.data.identity).filter(|_| !settings.read_only);
@@ -127,7 +127,6 @@ impl WorkerPool {
         if fault.is_some() {
             directory.mark_degraded(address);
         }
-        let wanted = wanted.clone();
         let entry = ExportEntry { wanted, owner, info, source, replaced: None, settings };
         self.registry.entries.insert(address, entry);
         self.publish(directory);

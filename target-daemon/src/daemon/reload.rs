@@ -30,9 +30,6 @@ struct Difference {
     changed: Vec<Export>,
 }
 
-/// Exports with their opened stores.
-type Ready<'a> = Vec<(&'a Export, Opened)>;
-
 impl Difference {
     /// Exports whose stores must be closed, with their current configuration.
     fn leaving(&self) -> impl Iterator<Item = &Export> {
@@ -69,16 +66,16 @@ pub fn apply(served: &mut Served<'_>, mut next: Serve, force: bool, recover: Opt
         Ok(reopened) => opened.extend(reopened),
         Err(failure) => return Err(undo(served, &difference, failure)),
     }
-    for (export, opened) in opened {
-        let is_new = difference.added.contains(export);
-        match add(&mut served.pool, export, opened, if is_new { "added" } else { "reopened" }) {
+    for opened in opened {
+        let (address, is_new) = (opened.wanted.address, difference.added.contains(&opened.wanted));
+        match add(&mut served.pool, opened, if is_new { "added" } else { "reopened" }) {
             Ok(line) => report.lines.push(line),
             Err(failure) => {
                 // Its worker has stopped answering since the stores were opened.
-                let line = format!("{} is not served: {failure}", export.address);
+                let line = format!("{address} is not served: {failure}");
                 error!("{line}");
                 report.lines.push(line);
-                next.exports.retain(|other| other.address != export.address);
+                next.exports.retain(|other| other.address != address);
             }
         }
     }
@@ -102,7 +99,7 @@ fn prepare<'a>(
     difference: &'a Difference,
     next: &Serve,
     force: bool,
-) -> Result<(Ready<'a>, Vec<&'a Export>), Failure> {
+) -> Result<(Vec<Opened>, Vec<&'a Export>), Failure> {
     let pool = &mut served.pool;
     refuse_no_interface(&served.options, next)?;
     refuse_what_needs_a_restart(&served.options, next)?;
@@ -162,13 +159,15 @@ fn close(pool: &mut WorkerPool, difference: &Difference, report: &mut ChangeRepo
 }
 
 /// Serves an export. Returns its report line.
-fn add(pool: &mut WorkerPool, export: &Export, opened: Opened, what: &str) -> Result<String, Failure> {
+fn add(pool: &mut WorkerPool, opened: Opened, what: &str) -> Result<String, Failure> {
     let settings = &opened.export.state.settings;
     let is_at_risk = settings.durability == Durability::Volatile && !settings.read_only;
     let info = opened.info.describe(settings.read_only);
-    pool.add(export, opened)?;
-    let (address, path) = (export.address, export.store.label().display());
-    Ok(format!("{address} {what}: {path} ({info}{})", if is_at_risk { ", VOLATILE" } else { "" }))
+    let (address, path) = (opened.wanted.address, opened.wanted.store.label().display());
+    let risk = if is_at_risk { ", VOLATILE" } else { "" };
+    let line = format!("{address} {what}: {path} ({info}{risk})");
+    pool.add(opened)?;
+    Ok(line)
 }
 
 /// Refuses new interfaces that cannot be used. A restart for them would not help, and
@@ -232,16 +231,16 @@ fn compare(now: &Serve, next: &Serve, again: Option<Address>) -> Difference {
 
 /// Opens the stores. Their paths may lead to other data than when they were checked, so
 /// the opened data is checked again.
-fn open_all<'a>(
+fn open_all(
     pool: &mut WorkerPool,
-    wanted: &[&'a Export],
+    wanted: &[&Export],
     options: &Serve,
     force: bool,
-) -> Result<Ready<'a>, Failure> {
-    let one = |export: &&'a Export| {
+) -> Result<Vec<Opened>, Failure> {
+    let one = |export: &&Export| {
         let opened = exports::open_one(export, options)?;
         pool.refuse_other_data(export, &opened.source.data, force || export.force)?;
-        Ok((*export, opened))
+        Ok(opened)
     };
     wanted.iter().map(one).collect()
 }
@@ -258,8 +257,7 @@ fn undo(served: &mut Served<'_>, difference: &Difference, failure: Failure) -> C
     let mut lost = Vec::new();
     for export in difference.leaving() {
         let opened = open_all(pool, &[export], options, false);
-        let added =
-            opened.and_then(|opened| opened.into_iter().try_for_each(|(_, one)| pool.add(export, one)));
+        let added = opened.and_then(|opened| opened.into_iter().try_for_each(|one| pool.add(one)));
         if let Err(failure) = added {
             error!("{} cannot be served any more: {failure}", export.address);
             lost.push(export.address.to_string());

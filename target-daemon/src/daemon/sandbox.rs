@@ -12,14 +12,14 @@ use crate::privilege::{self, Reach};
 /// Enters the sandbox, unless it is switched off. Everything that needs privileges has been
 /// set up, and no other thread has been started.
 pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failure> {
-    if let Some(state) = &options.service.state {
+    let service = &options.service;
+    if let Some(state) = &service.state {
         state_writer::make_folder(state)?;
     }
-    if options.service.sandbox == OnOff::Off {
+    if service.sandbox == OnOff::Off {
         warn!("the sandbox is off: xblade keeps all rights that it was started with");
         return Ok(());
     }
-    let service = &options.service;
     for folder in service.folders.iter().filter(|folder| !folder.is_dir()) {
         let folder = folder.display();
         warn!(

@@ -1,7 +1,7 @@
 //! The worker threads, the assignment of lanes and exports to them, and requests to all of
 //! them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ impl WorkerPool {
         let workers = plan::workers(options, interfaces.iter().map(|i| i.facts.queues));
         let cores = plan::cores(options)?;
         let shared: Arc<[SharedLane]> = lanes.iter().map(|lane| share(lane, interfaces)).collect();
-        let (shelves, directory, registry) = distribute(exports, workers, options)?;
+        let (shelves, directory, registry) = distribute(exports, workers)?;
         let mut groups: Vec<Vec<(u16, _)>> = (0..workers).map(|_| Vec::new()).collect();
         let mut chunks = vec![0; workers];
         for (id, PlacedLane { lane, worker, .. }) in (0..).zip(lanes) {
@@ -362,20 +362,16 @@ type Distributed = (Vec<Vec<Export>>, Arc<Directory>, ExportRegistry);
 
 /// Gives each export to the worker that it names, or to the next one in turn, and records
 /// the owners.
-fn distribute(exports: Vec<Opened>, workers: usize, options: &Serve) -> Result<Distributed, Failure> {
+fn distribute(exports: Vec<Opened>, workers: usize) -> Result<Distributed, Failure> {
     let mut shelves: Vec<Vec<Export>> = (0..workers).map(|_| Vec::new()).collect();
     let mut registry = ExportRegistry::default();
-    let in_turn = options.exports.iter().enumerate().map(|(at, wanted)| (wanted.address, (at, wanted)));
-    let in_turn: BTreeMap<Address, (usize, &config::Export)> = in_turn.collect();
-    for Opened { export, info, source } in exports {
+    for (at, Opened { wanted, export, info, source }) in exports.into_iter().enumerate() {
         let settings = export.state.settings.clone();
         let address = settings.address;
-        let Some((at, wanted)) = in_turn.get(&address) else { continue };
-        let worker = plan::worker_of(wanted, *at, workers);
+        let worker = plan::worker_of(&wanted, at, workers);
         let shelf = shelves.get_mut(worker).ok_or_else(|| plan::no_such_worker(address, worker, workers))?;
         let owner = Owner { worker: worker as u16, export: shelf.len() as u16 };
         shelf.push(export);
-        let wanted = (*wanted).clone();
         let entry = ExportEntry { wanted, owner, info, source, replaced: None, settings };
         registry.entries.insert(address, entry);
     }

@@ -381,9 +381,11 @@ impl Options {
         let (setting, engine) = (Some(Setting { option, value }), self.engine());
         let store = |name| Setting { option: self::option("store"), value: Value::Word(name) };
         if !option.is_of(engine) {
-            let instead = option.engines.last();
-            let instead = instead.filter(|_| engine.name == AUTO || option.is_shown_with(engine));
-            let instead = instead.map(|name| store(name));
+            let instead = option
+                .engines
+                .last()
+                .filter(|_| engine.name == AUTO || option.is_shown_with(engine))
+                .map(|name| store(name));
             return Some(Conflict { setting, because: store(engine.name), instead });
         }
         let other =

@@ -66,8 +66,8 @@ fn warn(of: &str, what: &str, path: &Path, remedy: &str) -> Line {
 
 /// The first directory on the path that this user may not traverse.
 fn closed_folder(path: &Path) -> Option<&Path> {
-    let mut folders: Vec<&Path> =
-        path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).collect();
-    folders.reverse();
-    folders.into_iter().find(|folder| rustix::fs::access(*folder, rustix::fs::Access::EXEC_OK).is_err())
+    let is_closed = |folder: &&Path| {
+        !folder.as_os_str().is_empty() && rustix::fs::access(*folder, rustix::fs::Access::EXEC_OK).is_err()
+    };
+    path.ancestors().skip(1).filter(is_closed).last()
 }
