@@ -184,9 +184,8 @@ fn interface(body: &[u8]) -> Option<Interface> {
             // rtnl_link_stats64: rx_packets; rx_dropped, rx_over_errors, rx_fifo_errors and
             // rx_missed_errors.
             IFLA_STATS64 => {
-                let field = |index: usize| u64_at(value, 8 * index).unwrap_or_default();
-                interface.received = field(0);
-                interface.lost = [6, 11, 14, 15].map(field).iter().sum();
+                interface.received = u64_at(value, 0)?;
+                interface.lost = [6, 11, 14, 15].iter().filter_map(|index| u64_at(value, 8 * index)).sum();
             }
             IFLA_LINK_NETNSID => is_elsewhere = true,
             // The other end of a veth pair is not below it.
