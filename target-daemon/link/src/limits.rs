@@ -1,6 +1,7 @@
 //! Limits and privileges of this process: locked memory and capabilities.
 
-use std::io;
+use std::sync::OnceLock;
+use std::{fs, io};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
@@ -48,11 +49,15 @@ fn missing(effective: CapabilitySet) -> Vec<&'static str> {
     lacking.map(|(name, _)| *name).collect()
 }
 
-/// The major and minor version of the running kernel; zeros if unknown.
+/// The major and minor version of the running kernel; zeros if unknown. The first call reads
+/// `/proc`, which the sandbox hides later.
 pub fn kernel() -> (u32, u32) {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
+    *VERSION.get_or_init(|| {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    })
 }
 
 #[cfg(test)]
