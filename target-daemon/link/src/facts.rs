@@ -88,7 +88,8 @@ impl Facts {
     }
 
     /// The rx queues that the kernel delivers to at present. More than [`Self::queues`] if
-    /// the XDP program made the driver add some (virtio_net). Needs `/sys`.
+    /// the XDP program made the driver add some (virtio_net). Reads `/sys`, which may show an
+    /// interface of another namespace: then it may be too many, up to [`Self::queues_max`].
     pub fn queues_now(&self) -> u32 {
         let sys = Path::new("/sys/class/net").join(&self.name);
         // Another network namespace may have an interface of this name.
@@ -96,7 +97,7 @@ impl Facts {
         let queues = fs::read_dir(sys.join("queues")).ok().filter(|_| index.trim() == self.index.to_string());
         let rx =
             queues.into_iter().flatten().flatten().filter(|q| q.file_name().as_bytes().starts_with(b"rx-"));
-        self.queues.max(rx.count() as u32)
+        self.queues.max(rx.count() as u32).min(self.queues_max)
     }
 }
 

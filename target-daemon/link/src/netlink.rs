@@ -94,6 +94,7 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
 
 /// Attaches an XDP program as `ip link` does. The kernel's answer has its reason in words,
 /// unlike that to a bpf_link. `Ok` has that reason, or `None` if the program is attached.
+/// After an error it may be attached.
 pub fn attach(index: u32, program: BorrowedFd<'_>, flags: u32) -> io::Result<Option<String>> {
     const IFLA_XDP_FD: u16 = 1;
     const IFLA_XDP_FLAGS: u16 = 3;
@@ -103,19 +104,23 @@ pub fn attach(index: u32, program: BorrowedFd<'_>, flags: u32) -> io::Result<Opt
     sys::with_reasons(&socket)?;
     socket.write_all(&request(RTM_SETLINK, NLM_F_ACK, index, &attribute(IFLA_XDP | NESTED, &xdp)))?;
     let mut buffer = vec![0; READ_MAX];
-    Ok(refusal(read(&socket, &mut buffer)?))
+    let answer = read(&socket, &mut buffer)?;
+    match (u16_at(answer, 4), u32_at(answer, HEADER)) {
+        (Some(NLMSG_ERROR), Some(0)) => Ok(None),
+        (Some(NLMSG_ERROR), Some(_)) => Ok(Some(reason(answer).unwrap_or_default())),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
 }
 
-/// What an acknowledgement says against a request; empty if the kernel gave no reason.
-fn refusal(answer: &[u8]) -> Option<String> {
+/// The kernel's reason in a refusal.
+fn reason(answer: &[u8]) -> Option<String> {
     const NLMSGERR_ATTR_MSG: u16 = 1;
     const CAPPED: u16 = 0x100;
-    let (flags, code) = (u16_at(answer, 6)?, u32_at(answer, HEADER)?);
+    let flags = u16_at(answer, 6)?;
     // The request follows: its header, or all of it.
     let request = if flags & CAPPED == 0 { u32_at(answer, HEADER + 4)? as usize } else { HEADER };
-    let mut reasons = attributes(answer.get(HEADER + 4 + align(request)..).unwrap_or_default());
-    let reason = reasons.find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG).map(|(_, value)| text(value));
-    (code != 0).then(|| reason.unwrap_or_default())
+    let mut reasons = attributes(answer.get(HEADER + 4 + align(request)..)?);
+    reasons.find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG).map(|(_, value)| text(value))
 }
 
 fn read<'a>(socket: &File, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
@@ -184,8 +189,9 @@ fn interface(body: &[u8]) -> Option<Interface> {
             // rtnl_link_stats64: rx_packets; rx_dropped, rx_over_errors, rx_fifo_errors and
             // rx_missed_errors.
             IFLA_STATS64 => {
-                interface.received = u64_at(value, 0)?;
-                interface.lost = [6, 11, 14, 15].iter().filter_map(|index| u64_at(value, 8 * index)).sum();
+                let lost = [6, 11, 14, 15].iter().filter_map(|index| u64_at(value, 8 * index));
+                interface.received = u64_at(value, 0).unwrap_or_default();
+                interface.lost = lost.fold(0, u64::wrapping_add);
             }
             IFLA_LINK_NETNSID => is_elsewhere = true,
             // The other end of a veth pair is not below it.

@@ -302,15 +302,13 @@ fn attach_in(ebpf: &mut Ebpf, facts: &Facts, mode: XdpMode) -> Result<Result<FdL
 fn in_words(ebpf: &mut Ebpf, facts: &Facts, mode: XdpMode) -> Option<String> {
     const XDP_FLAGS_UPDATE_IF_NOEXIST: u32 = 1 << 0;
     let flags = flags(mode);
-    let program = program(ebpf).ok()?.fd().ok()?;
-    match netlink::attach(facts.index, program.as_fd(), flags | XDP_FLAGS_UPDATE_IF_NOEXIST).ok()? {
-        Some(words) => Some(words).filter(|words| !words.is_empty()),
-        None => {
-            // Accepted after all, but a crash would leave this program behind.
-            let _ = sys::xdp_detach(facts.index, flags);
-            None
-        }
+    let program = program(ebpf).ok()?.fd().ok()?.as_fd();
+    if let Ok(Some(words)) = netlink::attach(facts.index, program, flags | XDP_FLAGS_UPDATE_IF_NOEXIST) {
+        return Some(words).filter(|words| !words.is_empty());
     }
+    // Accepted after all, maybe, but a crash would leave this program behind.
+    let _ = sys::xdp_detach(facts.index, flags, program);
+    None
 }
 
 fn flags(mode: XdpMode) -> u32 {
@@ -332,7 +330,7 @@ fn keep_link(
     let link = program.take_link(link).map_err(|_| no_link())?;
     FdLink::try_from(link).map_err(|_| {
         // Best effort: the error to report is the missing link.
-        let _ = sys::xdp_detach(facts.index, flags(mode));
+        let _ = program.fd().map(|fd| sys::xdp_detach(facts.index, flags(mode), fd.as_fd()));
         no_link()
     })
 }

@@ -4,11 +4,11 @@
 use std::fs::File;
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
-use libbpf_sys::bpf_xdp_query_opts;
+use libbpf_sys::{bpf_xdp_attach_opts, bpf_xdp_query_opts};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
@@ -272,10 +272,12 @@ pub fn with_reasons(socket: &File) -> io::Result<()> {
     })
 }
 
-/// Detaches any XDP program from an interface, as `ip link set xdp off` does.
-pub fn xdp_detach(index: u32, flags: u32) -> io::Result<()> {
-    // SAFETY: no pointers except the options, which may be null.
-    check(unsafe { libbpf_sys::bpf_xdp_detach(index.cast_signed(), flags, std::ptr::null()) })
+/// Detaches this XDP program from an interface, and no other.
+pub fn xdp_detach(index: u32, flags: u32, program: BorrowedFd<'_>) -> io::Result<()> {
+    let sz = size_of::<bpf_xdp_attach_opts>() as _;
+    let options = bpf_xdp_attach_opts { sz, old_prog_fd: program.as_raw_fd(), ..Default::default() };
+    // SAFETY: `options` is whole, contains its own size, and outlives the call.
+    check(unsafe { libbpf_sys::bpf_xdp_detach(index.cast_signed(), flags, &raw const options) })
 }
 
 /// libbpf returns negative error numbers.

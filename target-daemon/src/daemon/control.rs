@@ -224,6 +224,7 @@ fn lose(interface: &mut Interface) {
         _ => warn!("{name} is gone, and not served any more: restart xblade when it is back"),
     }
     interface.presence = presence;
+    interface.warning = None;
 }
 
 /// Signals, delivered through a pipe.

@@ -57,10 +57,10 @@ check_agrees() {
     local said wanted
     ! ask 'cat /tmp/xblade.log' | grep 'in several fragments' || kernel_before 6.6 || lose "a false warning"
     case $mode in
-        'native zero-copy'*) wanted='native mode, zero-copy$' ;;
+        'native zero-copy'*) wanted='native mode.*, zero-copy$' ;;
         # Without an IOMMU virtio_net refuses only the bind.
-        native*) wanted='native mode, (copy \(the driver.*\)|zero-copy)$' ;;
-        *) wanted='generic mode|native mode if the driver has it$'
+        native*) wanted='native mode.*, (copy \(the driver.*\)|zero-copy)$' ;;
+        *) wanted='generic mode|native mode if the driver (has it|takes MTU).*generic'
             sees 'cat /tmp/xblade.log' 'generic mode \(native mode: .*(buffer size|too large|not support|not supported)' ;;
     esac
     kernel_before 6.3 || sees "xblade check --interface $NIC" "$NIC: driver .* XDP in ($wanted)"

@@ -53,22 +53,21 @@ fn occupied(occupant: &Occupant) -> Line {
     ))
 }
 
-/// How `serve` would receive. Only attaching shows whether the driver accepts the MTU.
+/// How `serve` would receive. Only attaching shows whether a driver without frames in several
+/// fragments accepts an MTU.
 fn reception(serve: &Serve, facts: &Facts) -> String {
     let reception = plan::reception(serve, facts);
     let copy = match reception.zero_copy {
         Ok(()) => "zero-copy".to_owned(),
         Err(reason) => format!("copy ({reason})"),
     };
-    let fragments = facts.rx_sg == Some(false) && plan::descriptors_per_frame(facts.mtu) > 1;
+    let or_else = if reception.mode == Mode::Native { "" } else { " (else in generic mode)" };
     match (reception.mode, facts.native) {
         (Mode::Generic, _) => "XDP in generic mode".to_owned(),
-        (_, Some(false)) => "XDP in generic mode (the driver has no native mode)".to_owned(),
-        (_, None) => "XDP in native mode if the driver has it".to_owned(),
-        _ if fragments => format!(
-            "XDP in generic mode if the driver {} refuses native mode at MTU {}, else {copy}",
-            facts.driver, facts.mtu
-        ),
+        (_, None | Some(false)) => format!("XDP in native mode if the driver has it{or_else}"),
+        _ if facts.rx_sg == Some(false) && facts.mtu > 1500 => {
+            format!("XDP in native mode if the driver takes MTU {}{or_else}, {copy}", facts.mtu)
+        }
         _ => format!("XDP in native mode, {copy}"),
     }
 }

@@ -93,8 +93,13 @@ fn check_names_the_mode_and_the_reason() {
         (
             vec![],
             facts(9000, false, 1),
-            "in generic mode if the driver nic refuses native mode at MTU 9000, else copy (the driver's zero-copy is \
-             for frames of one chunk, and MTU 9000 needs 3)",
+            "in native mode if the driver takes MTU 9000 (else in generic mode), copy (the driver's zero-copy is for \
+             frames of one chunk, and MTU 9000 needs 3)",
+        ),
+        (
+            vec![],
+            facts(3000, false, 1),
+            "in native mode if the driver takes MTU 3000 (else in generic mode), zero-copy",
         ),
         (vec!["generic"], facts(1500, true, 1), "in generic mode"),
     ] {
