@@ -260,18 +260,17 @@ pub fn attach(interfaces: &mut [Interface], options: &Serve) -> Result<Vec<Place
         let open = |program: &mut _, reception: &_, queue| {
             open_queue(options, facts, reception, program, queue, workers)
         };
-        let mut queues = Vec::new();
-        for queue in 0..facts.queues {
-            queues.push(open(&mut program, &reception, queue)?);
-        }
+        let open_all = |program: &mut _, reception: &_| {
+            (0..facts.queues).map(|queue| open(program, reception, queue)).collect::<Result<Vec<_>, _>>()
+        };
+        let mut queues = open_all(&mut program, &reception)?;
         program.attach(facts, reception.mode).map_err(|e| Failure::machine(advised(e)))?;
         if program.mode == XdpMode::Generic && Rings::of(&queues).zero_copy {
             // A zero-copy socket receives nothing in generic mode.
             reception.zero_copy = Err("native mode was refused".to_owned());
-            queues.clear();
-            for queue in 0..facts.queues {
-                queues.push(open(&mut program, &reception, queue)?);
-            }
+            // Before others are bound to the same queues.
+            drop(queues);
+            queues = open_all(&mut program, &reception)?;
         }
         let rings = Rings::of(&queues);
         // The driver may have added queues for the program (virtio_net). They end with the
