@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use xblade::ring::Lane;
 use xblade::shelf::{Acl, Export, Settings};
-use xblade::store::{self, Access, Durability, OpenOptions, RamStore, Store};
+use xblade::store::{self, Access, Durability, MemRegion, OpenOptions, RamStore, Ring, Store, SyncCores};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
 use xblade::wire::identify::{Names, Text};
@@ -32,6 +32,8 @@ pub struct Plan {
     pub one_queue: bool,
     /// Number of workers.
     pub workers: u16,
+    /// Whether each worker has an io_uring for its stores.
+    pub rings: bool,
     /// Chunks in the UMEM of each lane.
     pub chunks: u32,
     /// Bytes per chunk: 2048 or 4096.
@@ -89,6 +91,7 @@ impl Plan {
             lanes: vec![0],
             one_queue: false,
             workers: 1,
+            rings: false,
             chunks: 1024,
             chunk_bytes: 4096,
             ring: 256,
@@ -158,6 +161,13 @@ fn lanes(plan: &Plan) -> Vec<(Lane<FakeRings>, FakeWire)> {
     queues.into_iter().flat_map(|lanes| several(lanes).expect("a possible shape")).collect()
 }
 
+/// A ring in which the memory of these lanes is registered.
+fn ring(lanes: &[SharedLane]) -> Ring {
+    let extents = lanes.iter().map(|lane| lane.umem.extent());
+    let areas = extents.map(|(base, bytes)| MemRegion { base, bytes }).collect();
+    Ring::open(areas, SyncCores::Own).expect("a ring")
+}
+
 impl FakeTarget {
     /// Builds the workers of a plan.
     pub fn new(plan: Plan) -> Self {
@@ -184,6 +194,7 @@ impl FakeTarget {
                     exports,
                     directory: Arc::clone(&directory),
                     channels: end.0,
+                    ring: plan.rings.then(|| ring(&shared)),
                     buffer_count: plan.buffer_count,
                     in_flight: plan.in_flight,
                 };

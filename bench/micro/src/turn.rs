@@ -134,6 +134,7 @@ fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
         exports,
         directory: Arc::new(Directory::new(vec![(EXPORT, Owner { worker: 0, export: 0 })])),
         channels: exchange,
+        ring: None,
         buffer_count: ADVERT.buffer_count,
         in_flight: 64,
     };

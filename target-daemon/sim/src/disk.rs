@@ -9,14 +9,13 @@ mod cache;
 mod calls;
 mod chance;
 
-use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cache::Cache;
 use calls::State;
 use chance::Chance;
+use xblade_store::SECTOR_BYTES;
 use xblade_store::disk::{IoEngine, IoRequest, IoResult, QueueFull};
-use xblade_store::{MemRegion, SECTOR_BYTES};
 
 /// How a disk behaves. Rates are per 10,000 calls that the fault can affect.
 #[derive(Clone, Copy, Debug)]
@@ -204,10 +203,6 @@ impl SimConfig {
 }
 
 impl IoEngine for SimEngine {
-    fn register(&mut self, areas: &[MemRegion]) {
-        let _ = areas;
-    }
-
     fn push(&mut self, id: u32, call: IoRequest) -> Result<(), QueueFull> {
         self.disk.state().push(id, call, self.opening)
     }
@@ -230,10 +225,6 @@ impl IoEngine for SimEngine {
 
     fn now_ns(&self) -> u64 {
         self.disk.state().now_ns
-    }
-
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        None
     }
 }
 

@@ -5,13 +5,10 @@
 //! [`Store::complete`].
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::event::{EventfdFlags, eventfd};
-
-use xblade_store::{Completion, Full, Geometry, IoError, Kind, MemRegion, Op, SECTOR_BYTES, Store};
+use xblade_store::{Completion, Full, Geometry, IoError, Kind, Op, Registered, SECTOR_BYTES, Store};
 
 /// A fault that can be injected into an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,8 +123,6 @@ pub struct Faulty<S> {
     /// Completions, and when to report them.
     delayed: Vec<(u64, Completion)>,
     ready: VecDeque<Completion>,
-    /// Always readable: a sleeping worker makes no calls, so time would stand still.
-    always: Option<OwnedFd>,
 }
 
 impl<S: Store> Faulty<S> {
@@ -143,7 +138,6 @@ impl<S: Store> Faulty<S> {
             marks: Vec::new(),
             delayed: Vec::new(),
             ready: VecDeque::new(),
-            always: eventfd(1, EventfdFlags::CLOEXEC).ok(),
         };
         (store, faults)
     }
@@ -240,8 +234,8 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.geometry()
     }
 
-    fn register(&mut self, areas: &[MemRegion]) {
-        self.inner.register(areas);
+    fn join(&mut self, registered: &Registered) {
+        self.inner.join(registered);
     }
 
     fn degraded(&self) -> Option<IoError> {
@@ -298,10 +292,6 @@ impl<S: Store> Store for Faulty<S> {
         self.pass_overtaken();
         self.gather();
         self.ready.pop_front()
-    }
-
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.always.as_ref().map(AsFd::as_fd)
     }
 }
 

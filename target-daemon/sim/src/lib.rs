@@ -10,8 +10,10 @@ pub mod faulty;
 mod rings;
 /// A store in memory whose completions a test controls.
 pub mod store;
+mod with_ring;
 
 pub use disk::{SimConfig, SimDisk, SimEngine, SimStats};
 pub use faulty::Faulty;
 pub use rings::{FakeRings, FakeWire};
 pub use store::FakeStore;
+pub use with_ring::WithRing;

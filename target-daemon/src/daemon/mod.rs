@@ -82,9 +82,10 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         conflict_probe::probe(&interfaces, &addresses)?;
     }
     let lanes = interface::attach(&mut interfaces, options)?;
+    let rings = worker_pool::rings(&lanes, &interfaces, options)?;
     sandbox::enter(options, config)?;
     logging::start().context("cannot start a thread")?;
-    let mut pool = worker_pool::WorkerPool::start(lanes, exports, &interfaces, options)?;
+    let mut pool = worker_pool::WorkerPool::start(lanes, rings, exports, &interfaces, options)?;
     pool.load_all_used();
     pool.announce_all(options, &options.exports);
     notifier.remark(notify::status(options, &interfaces, &[]));

@@ -1,12 +1,14 @@
 //! Sizes and assignments: rings, UMEM, workers and cores.
 
 use core_affinity::CoreId;
+use log::info;
 
 use super::failure::Failure;
-use crate::config::{self, AutoOff, Serve, Spread};
+use crate::config::{self, AutoOff, Idle, Serve, Spread};
 use crate::link::{self, Facts, Mode, Owned};
 use crate::ring::{BusyPoll, LANES_MAX, SocketConfig, ZeroCopy};
 use crate::shelf;
+use crate::store::SyncCores;
 use crate::wire::aoe::Address;
 
 /// This much of a chunk stays free in front of every received frame: the kernel uses 256
@@ -245,6 +247,23 @@ pub fn cores(options: &Serve) -> Result<Vec<CoreId>, Failure> {
         cores.push(*core);
     }
     Ok(cores)
+}
+
+/// Where the kernel threads that sync the stores run. They stay on the core of a worker that
+/// sleeps, which leaves it to them. One that spins needs them elsewhere.
+pub fn sync_cores(options: &Serve, workers: usize) -> Result<SyncCores, Failure> {
+    if options.idle == Idle::Adaptive {
+        return Ok(SyncCores::Own);
+    }
+    let (there, taken) = (core_affinity::get_core_ids().unwrap_or_default(), cores(options)?);
+    let others: Vec<usize> = there.iter().filter(|core| !taken.contains(core)).map(|core| core.id).collect();
+    if !others.is_empty() && (!taken.is_empty() || others.len() > workers) {
+        return Ok(SyncCores::Others(others));
+    }
+    info!(
+        "no core is left for the kernel threads that make writes stable: workers sleep while they run, in spite of --idle spin"
+    );
+    Ok(SyncCores::Own)
 }
 
 /// The most requests in flight at the stores of one worker.

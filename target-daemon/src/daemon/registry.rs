@@ -19,7 +19,7 @@ use crate::observe::Tally;
 use crate::shelf::Settings;
 use crate::store::{Durability, Replaced};
 use crate::wire::aoe::Address;
-use crate::worker::{Answered, Directory, ExportRuntime, ExportSnapshot, Owner, SharedLane, WorkerCommand};
+use crate::worker::{Answered, Directory, ExportRuntime, ExportSnapshot, Owner, WorkerCommand};
 
 /// What the control thread knows about an export.
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ impl WorkerPool {
         let sectors = export.state.geometry.sectors;
         let owner =
             self.free_place(wanted.worker).ok_or_else(|| Failure::request("there are 65535 exports"))?;
-        let mut runtime = ExportRuntime::new(export, self.in_flight, &SharedLane::areas(&self.lanes));
+        let mut runtime = ExportRuntime::new(export, self.in_flight);
         if let Some(tally) = self.registry.left.remove(&address) {
             runtime = runtime.counting_from(tally);
         }

@@ -22,6 +22,7 @@ use crate::link::Owned;
 use crate::privilege::{self, Role};
 use crate::ring::XskRings;
 use crate::shelf::Export;
+use crate::store::{MemRegion, Ring};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::worker::{
@@ -74,6 +75,7 @@ impl WorkerPool {
     /// Assigns lanes and exports to workers and starts their threads.
     pub fn start(
         lanes: Vec<PlacedLane>,
+        rings: Vec<Option<Ring>>,
         exports: Vec<Opened>,
         interfaces: &[Interface],
         options: &Serve,
@@ -102,8 +104,8 @@ impl WorkerPool {
             state_writer: None,
             watcher: Watcher::start()?,
         };
-        let parts = groups.into_iter().zip(shelves).zip(channels).enumerate();
-        for (index, ((lanes, exports), (channels, waker))) in parts {
+        let parts = groups.into_iter().zip(rings).zip(shelves).zip(channels).enumerate();
+        for (index, (((lanes, ring), exports), (channels, waker))) in parts {
             let mut worker = Worker::new(WorkerConfig {
                 index: index as u16,
                 lanes,
@@ -111,6 +113,7 @@ impl WorkerPool {
                 exports,
                 directory: Arc::clone(&directory),
                 channels,
+                ring,
                 buffer_count: options.buffer_count,
                 in_flight: pool.in_flight,
             });
@@ -345,6 +348,21 @@ impl WorkerHandle {
         // result is awaited.
         let _ = self.offer(order);
     }
+}
+
+/// The rings of the workers, for their stores; none without io_uring. Opened before privileges
+/// are dropped: the system may refuse rings to others.
+pub fn rings(
+    lanes: &[PlacedLane],
+    interfaces: &[Interface],
+    options: &Serve,
+) -> Result<Vec<Option<Ring>>, Failure> {
+    let workers = plan::workers(options, interfaces.iter().map(|i| i.facts.queues));
+    let extents = lanes.iter().map(|placed| placed.lane.umem().extent());
+    let areas: Vec<_> = extents.map(|(base, bytes)| MemRegion { base, bytes }).collect();
+    let cores = plan::sync_cores(options, workers)?;
+    let ring = || Ring::open(areas.clone(), cores.clone()).context("cannot make an io_uring");
+    (0..workers).map(|_| Ring::is_missing().is_none().then(ring).transpose()).collect()
 }
 
 fn share(placed: &PlacedLane, interfaces: &[Interface]) -> SharedLane {

@@ -169,11 +169,11 @@ pub(super) const HELPER: Calls = Calls {
     conditional: &[(SYS_clone, With(0, CLONE_THREAD as u64)), (SYS_prlimit64, OneOf(0, &[0]))],
 };
 
-/// Additional calls of the control thread: opens stores with their rings, queries
+/// Additional calls of the control thread: opens stores, queries
 /// interfaces, reads and writes the maps of the XDP program.
 pub(super) const CONTROL: Calls = Calls {
     always: &[
-        SYS_io_uring_setup,
+        // Workers inherit this filter.
         SYS_io_uring_enter,
         SYS_io_uring_register,
         SYS_bind,

@@ -49,11 +49,10 @@ mod file_facts;
 mod sharing;
 mod sigbus;
 
-use std::os::fd::BorrowedFd;
-
 use crate::plant::{Bug, planted};
 
 pub use completion_queue::QUEUE_MAX;
+pub use disk::{Calls, Registered, Ring, SyncCores};
 pub use engine::{ENGINES, Engine, StoreSpec};
 pub use error::{Beside, OpenError, OpenErrorKind, Problem, Warning};
 pub use identity::{Data, Identity, OpenFile, Replaced};
@@ -216,10 +215,9 @@ pub trait Store: Send {
     /// The size when the store was opened or last measured.
     fn geometry(&self) -> Geometry;
 
-    /// Announces the memory of future buffers, so that it can be registered with the
-    /// kernel. Called once, before the first operation. The areas stay mapped as long as
-    /// the store lives.
-    fn register(&mut self, _areas: &[MemRegion]) {}
+    /// Announces the memory that the ring of its worker has registered. Called once, before
+    /// the first operation.
+    fn join(&mut self, _registered: &Registered) {}
 
     /// The error since which the store refuses writes, if there was one.
     fn degraded(&self) -> Option<IoError> {
@@ -239,23 +237,22 @@ pub trait Store: Send {
 
     /// Executes a read or write inline, if that needs no waiting. It then needs no queue
     /// entry and no completion, and its token is ignored. `None`: nothing was done; submit
-    /// it. Not called on a store with a descriptor ([`Store::fd`]).
+    /// it. Not called on a store that uses the worker's ring ([`Store::calls`]).
     fn try_inline(&mut self, _op: &mut Op) -> Option<OpResult> {
         None
     }
 
-    /// Submits all operations since the last call to the system, with one call, and
-    /// collects what has finished. Called once per turn, before [`Store::complete`], while
-    /// anything is in flight or after an operation was executed inline.
+    /// Starts what can be started, and collects what has finished. Called in every turn, before
+    /// [`Store::complete`], in which an operation was submitted or executed inline, or a call has
+    /// finished; without [`Store::calls`] while anything is in flight; and every 100 ms.
     fn kick(&mut self) {}
 
     /// The next finished operation, if there is one.
     fn complete(&mut self) -> Option<Completion>;
 
-    /// A descriptor that becomes readable each time operations may have finished. It is
-    /// never read, so wait for the edge (EPOLLET). `None` for an engine that completes
-    /// operations within `submit`.
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
+    /// Its calls through the ring of its worker. `None` for an engine that completes operations
+    /// within `submit`, or has to be polled.
+    fn calls(&mut self) -> Option<&mut Calls> {
         None
     }
 }

@@ -71,11 +71,11 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
             warnings.push(fallback(options, access, &why));
         }
         match prepare(&backing, access)? {
-            Ok(ring) => {
+            Ok(block) => {
                 let (data, file) = (backing.data(), OpenFile::new(Arc::clone(&backing.file), &options.path));
                 let (token, stable) = (Arc::clone(&backing.token), stable(&backing, access));
                 let expected = Expected::new(options, &backing.facts, access);
-                let store = store(backing, access, stable, ring)?;
+                let store = store(backing, access, stable, block)?;
                 expected.register(&token)?;
                 let access = Some(access);
                 return Ok(Opened { store, warnings, access, stable, data, file: Some(file) });
@@ -109,7 +109,7 @@ pub(super) fn expected(options: &OpenOptions, file: &File) -> Access {
     let bytes = size_of(file).ok().and_then(|size| extent(options, size).ok()).unwrap_or(0);
     match () {
         () if file_facts::is_resident(file) => Access::Mapped,
-        () if !Uring::is_possible() => Access::Descriptor,
+        () if Ring::is_missing().is_some() => Access::Descriptor,
         () if dio::enable(file).is_ok_and(|block| is_whole(options.offset_bytes, bytes, block)) => {
             Access::Direct
         }
@@ -122,15 +122,13 @@ fn is_whole(offset: u64, bytes: u64, block: u32) -> bool {
     offset.is_multiple_of(block.into()) && bytes.is_multiple_of(block.into())
 }
 
-/// A ring, and the block size in which it accesses the file.
-type RingAndBlock = (Ring, u32);
-
-/// Prepares an asynchronous access; returns `None` for any other.
+/// Prepares an asynchronous access; returns the block size in which it accesses the file, and
+/// `None` for any other access.
 ///
 /// # Errors
 ///
 /// After an inner error another access may be tried. An outer error is final.
-fn prepare(backing: &Backing, access: Access) -> Result<Result<Option<RingAndBlock>, OpenError>, OpenError> {
+fn prepare(backing: &Backing, access: Access) -> Result<Result<Option<u32>, OpenError>, OpenError> {
     let path = &backing.options.path;
     let block = match access {
         Access::Mapped | Access::Descriptor => return Ok(Ok(None)),
@@ -140,15 +138,8 @@ fn prepare(backing: &Backing, access: Access) -> Result<Result<Option<RingAndBlo
         },
         _ => SECTOR_BYTES as u32,
     };
-    let source = match Ring::open(&backing.file) {
-        Ok(ring) => return Ok(Ok(Some((ring, block)))),
-        Err(source) => source,
-    };
+    let Some(source) = Ring::is_missing() else { return Ok(Ok(Some(block))) };
     dio::disable(&backing.file).map_err(|source| OpenError::system(path, "reopen", source))?;
-    if source.raw_os_error() == Some(libc::EMFILE) {
-        // Any other access would run out of descriptors too.
-        return Err(OpenError::too_many_files(path));
-    }
     let what = "this kernel gives no io_uring ring";
     let remedy = "see `sysctl kernel.io_uring_disabled` and the limit of locked memory, or leave store= out";
     Ok(Err(OpenError::new(path, what, remedy).because(source)))
@@ -159,13 +150,13 @@ fn store(
     backing: Backing,
     access: Access,
     stable: Persist,
-    ring: Option<RingAndBlock>,
+    block: Option<u32>,
 ) -> Result<Box<dyn Store>, OpenError> {
-    let Some((ring, block)) = ring else {
+    let Some(block) = block else {
         return Ok(Box::new(MmapStore::over(backing, access == Access::Mapped)?));
     };
     let (layout, path) = (layout(&backing, access, block, stable), backing.options.path.clone());
-    let store = DiskStore::new(Uring::new(ring, backing), layout);
+    let store = DiskStore::new(Uring::new(backing), layout);
     Ok(Box::new(store.map_err(|source| OpenError::system(&path, "get memory for", source))?))
 }
 

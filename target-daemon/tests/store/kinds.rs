@@ -1,11 +1,11 @@
 //! Every store on files and devices, by its name on the command line, and how to wait for
 //! it.
 
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use xblade::store::{self, Access, Completion, IoError, IoVec, Kind, Op, OpenOptions, Store};
+use xblade_sim::WithRing;
 
 /// The longest time that anything may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// One kind of store.
 pub struct Row {
     pub name: &'static str,
-    pub open: fn(&OpenOptions) -> Box<dyn Store>,
+    pub open: fn(&OpenOptions) -> WithRing,
     /// Its calls return at once, even if the medium blocks.
     pub asynchronous: bool,
     /// Not possible on a file that the kernel does not cache.
@@ -33,24 +33,24 @@ pub const ROWS: &[Row] = &[
     },
 ];
 
-fn open(options: &OpenOptions, access: Access) -> Box<dyn Store> {
+fn open(options: &OpenOptions, access: Access) -> WithRing {
     let options = OpenOptions { access, ..options.clone() };
     match store::open(&options) {
-        Ok(opened) => opened.store,
+        Ok(opened) => WithRing::new(opened.store),
         Err(error) => panic!("{error}: {options:?}"),
     }
 }
 
 /// A store, and the memory of its operations.
 pub struct Running {
-    pub store: Box<dyn Store>,
+    pub store: WithRing,
     under_way: Vec<(u32, Box<[u8]>)>,
     /// The longest time of one call of the store.
     pub slowest: Duration,
 }
 
 impl Running {
-    pub fn new(store: Box<dyn Store>) -> Self {
+    pub fn new(store: WithRing) -> Self {
         Self { store, under_way: Vec::new(), slowest: Duration::ZERO }
     }
 
@@ -91,13 +91,9 @@ impl Running {
         }
     }
 
-    /// Sleeps until the store is ready, if it has a descriptor. Returns whether it became
-    /// ready.
+    /// Sleeps until the store is ready, if it is asynchronous. Returns whether it became ready.
     pub fn sleep(&mut self, limit: Duration) -> bool {
-        let Some(fd) = self.store.fd() else { return true };
-        let mut fd = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one valid structure, as said.
-        unsafe { libc::poll(&raw mut fd, 1, limit.as_millis() as libc::c_int) == 1 }
+        self.store.wait(limit)
     }
 
     /// Runs one operation, with nothing else in flight.
@@ -123,7 +119,7 @@ impl Running {
 
     fn timed<T>(&mut self, call: impl FnOnce(&mut dyn Store) -> T) -> T {
         let start = Instant::now();
-        let result = call(&mut *self.store);
+        let result = call(&mut self.store);
         self.slowest = self.slowest.max(start.elapsed());
         result
     }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libc::{EIO, ENOSPC};
-use xblade::store::{Access, IoError, Kind, OpenOptions};
+use xblade::store::{Access, IoError, Kind, OpenOptions, Store};
 
 use crate::fixture::*;
 use crate::fuse::{FuseFile, On, Verdict};

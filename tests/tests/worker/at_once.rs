@@ -1,24 +1,22 @@
 //! Stores that do reads and writes at once.
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use xblade::store::{Completion, Full, Geometry, IoError, Op, Store};
+use xblade::store::{Calls, Completion, Full, Geometry, IoError, Op, Store};
 use xblade_tests::frame::{ATA, Ask, trim};
 use xblade_tests::{ExportPlan, FakeTarget, Plan};
 
 use crate::{DISK, read};
 
 #[derive(Default)]
-struct Calls {
+struct Counts {
     kicks: AtomicU64,
     at_once: AtomicU64,
     submitted: AtomicU64,
 }
 
-impl Calls {
+impl Counts {
     fn count(&self) -> [u64; 3] {
         [&self.kicks, &self.at_once, &self.submitted].map(|count| count.load(Ordering::Relaxed))
     }
@@ -26,8 +24,8 @@ impl Calls {
 
 /// Does whatever it is asked to.
 struct Willing {
-    calls: Arc<Calls>,
-    descriptor: Option<UnixStream>,
+    counts: Arc<Counts>,
+    calls: Option<Calls>,
     done: Vec<u32>,
 }
 
@@ -37,32 +35,33 @@ impl Store for Willing {
     }
 
     fn submit(&mut self, op: Op) -> Result<(), Full> {
-        self.calls.submitted.fetch_add(1, Ordering::Relaxed);
+        self.counts.submitted.fetch_add(1, Ordering::Relaxed);
         self.done.push(op.token);
         Ok(())
     }
 
     fn try_inline(&mut self, _: &mut Op) -> Option<Result<(), IoError>> {
-        self.calls.at_once.fetch_add(1, Ordering::Relaxed);
+        self.counts.at_once.fetch_add(1, Ordering::Relaxed);
         Some(Ok(()))
     }
 
     fn kick(&mut self) {
-        self.calls.kicks.fetch_add(1, Ordering::Relaxed);
+        self.counts.kicks.fetch_add(1, Ordering::Relaxed);
     }
 
     fn complete(&mut self) -> Option<Completion> {
         self.done.pop().map(|token| Completion { token, result: Ok(()) })
     }
 
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.descriptor.as_ref().map(AsFd::as_fd)
+    fn calls(&mut self) -> Option<&mut Calls> {
+        self.calls.as_mut()
     }
 }
 
-fn willing(descriptor: Option<UnixStream>) -> (FakeTarget, Arc<Calls>) {
-    let calls = Arc::new(Calls::default());
-    let store = Willing { calls: Arc::clone(&calls), descriptor, done: Vec::new() };
+fn willing(uses_ring: bool) -> (FakeTarget, Arc<Counts>) {
+    let calls = Arc::new(Counts::default());
+    let store =
+        Willing { counts: Arc::clone(&calls), calls: uses_ring.then(|| Calls::new(1)), done: Vec::new() };
     (FakeTarget::new(Plan::new(vec![ExportPlan::new(DISK, store)])), calls)
 }
 
@@ -70,7 +69,7 @@ fn willing(descriptor: Option<UnixStream>) -> (FakeTarget, Arc<Calls>) {
 /// for anything is left alone.
 #[test]
 fn a_turn_ends_for_the_store_that_it_used() {
-    let (mut target, calls) = willing(None);
+    let (mut target, calls) = willing(false);
     assert_eq!(calls.count(), [0, 0, 0]);
     for turn in 1..=3 {
         assert_eq!(target.channels(0, &read(DISK, 1, 0, 1).bytes()).len(), 1);
@@ -80,11 +79,11 @@ fn a_turn_ends_for_the_store_that_it_used() {
 }
 
 #[test]
-fn a_discard_is_not_done_at_once_nor_anything_by_a_store_with_a_descriptor() {
-    let (mut target, calls) = willing(None);
+fn a_discard_is_not_done_at_once_nor_anything_by_a_store_that_uses_the_ring() {
+    let (mut target, calls) = willing(false);
     assert_eq!(target.channels(0, &Ask::new(DISK, ATA, trim(&[(0, 1)])).bytes()).len(), 1);
     assert_eq!(calls.count()[1..], [0, 1]);
-    let (mut target, calls) = willing(Some(UnixStream::pair().unwrap().0));
+    let (mut target, calls) = willing(true);
     assert_eq!(target.channels(0, &read(DISK, 1, 0, 1).bytes()).len(), 1);
     assert_eq!(calls.count()[1..], [0, 1]);
 }

@@ -28,7 +28,7 @@ fn settings(at: Address) -> Settings {
 }
 
 fn runtime(at: Address, store: impl Store + 'static) -> ExportRuntime {
-    ExportRuntime::new(Export::new(settings(at), Box::new(store)), 64, &[])
+    ExportRuntime::new(Export::new(settings(at), Box::new(store)), 64)
 }
 
 /// Attaches the export to worker 0, and updates the directory of all workers.

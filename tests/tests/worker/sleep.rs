@@ -2,7 +2,7 @@
 //! whole threads, in real time.
 
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
-use xblade::store::{Completion, Full, Geometry, MemRegion, Op, Store};
+use io_uring::{opcode, types};
+use xblade::store::{Calls, Completion, Full, Geometry, MemRegion, Op, Registered, Store};
 use xblade::worker::{self, IdlePolicy, WorkerCommand};
 use xblade_sim::store::Order;
 use xblade_tests::{ExportPlan, FakeTarget, Plan};
@@ -22,8 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Completes what it has when a byte arrives.
 struct Slow {
     bytes: UnixStream,
-    /// Whether it exposes the descriptor that it waits for.
-    has_fd: bool,
+    byte: Box<[u8; 1]>,
+    /// Reads the byte, if the store uses the ring of its worker.
+    calls: Option<Calls>,
     tokens: Vec<u32>,
     asked: Arc<AtomicU64>,
 }
@@ -35,6 +37,11 @@ impl Store for Slow {
 
     fn submit(&mut self, op: Op) -> Result<(), Full> {
         self.tokens.push(op.token);
+        if let Some(calls) = &mut self.calls {
+            let read = opcode::Read::new(types::Fd(self.bytes.as_raw_fd()), self.byte.as_mut_ptr(), 1);
+            // SAFETY: nothing else uses the byte, and the test ends after the call.
+            unsafe { calls.push(read.build()) };
+        }
         Ok(())
     }
 
@@ -43,24 +50,29 @@ impl Store for Slow {
     }
 
     fn complete(&mut self) -> Option<Completion> {
-        self.bytes.read_exact(&mut [0]).ok()?;
+        match &mut self.calls {
+            Some(calls) => assert_eq!(calls.take_done()?, (0, 1)),
+            None => self.bytes.read_exact(&mut [0]).ok()?,
+        }
         Some(Completion { token: self.tokens.pop()?, result: Ok(()) })
     }
 
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.has_fd.then(|| self.bytes.as_fd())
+    fn calls(&mut self) -> Option<&mut Calls> {
+        self.calls.as_mut()
     }
 }
 
 /// Returns how often the store was polled during 300 ms in which it had nothing to
 /// report, and the shortest time from its completion of an operation to the reply.
-fn serve(has_fd: bool) -> (u64, Duration) {
+fn serve(uses_ring: bool) -> (u64, Duration) {
     let (bytes, mut end) = UnixStream::pair().unwrap();
-    bytes.set_nonblocking(true).unwrap();
+    // The ring waits itself.
+    bytes.set_nonblocking(!uses_ring).unwrap();
     let asked = Arc::new(AtomicU64::new(0));
-    let slow = Slow { bytes, has_fd, tokens: Vec::new(), asked: Arc::clone(&asked) };
+    let calls = uses_ring.then(|| Calls::new(1));
+    let slow = Slow { bytes, byte: Box::new([0]), calls, tokens: Vec::new(), asked: Arc::clone(&asked) };
     let idle = ExportPlan::new(SECOND, store(Order::Submitted, 1));
-    let target = FakeTarget::new(Plan::new(vec![ExportPlan::new(DISK, slow), idle]));
+    let target = FakeTarget::new(Plan { rings: true, ..Plan::new(vec![ExportPlan::new(DISK, slow), idle]) });
     let FakeTarget { mut workers, wakers, wires, .. } = target;
     let (orders, inbox) = bounded(4);
     let waker = wakers[0].clone();
@@ -124,9 +136,9 @@ fn a_worker_sleeps_while_its_store_works() {
     assert!(shortest < Duration::from_millis(50), "woken by the store, not by the clock: {shortest:?}");
 }
 
-/// A store without a descriptor is polled continuously.
+/// A store that nothing reports on is polled continuously.
 #[test]
-fn a_store_without_a_descriptor_is_polled() {
+fn a_store_without_the_ring_is_polled() {
     let (asked, _) = serve(false);
     assert!(asked > 5_000, "asked {asked} times in 300 ms");
 }
@@ -134,19 +146,19 @@ fn a_store_without_a_descriptor_is_polled() {
 /// A store learns where buffers may be before there are any.
 #[test]
 fn a_store_is_told_of_the_memory_of_every_lane() {
-    struct Curious(std::sync::mpsc::Sender<(Vec<MemRegion>, Option<usize>)>);
+    struct Curious(std::sync::mpsc::Sender<(Option<Registered>, Option<usize>)>);
 
     impl Store for Curious {
         fn geometry(&self) -> Geometry {
             Geometry::new(100, 512)
         }
 
-        fn register(&mut self, areas: &[MemRegion]) {
-            self.0.send((areas.to_vec(), None)).unwrap();
+        fn join(&mut self, registered: &Registered) {
+            self.0.send((Some(registered.clone()), None)).unwrap();
         }
 
         fn submit(&mut self, op: Op) -> Result<(), Full> {
-            self.0.send((Vec::new(), Some(op.buffers.iovecs()[0].iov_base as usize))).unwrap();
+            self.0.send((None, Some(op.buffers.iovecs()[0].iov_base as usize))).unwrap();
             Ok(())
         }
 
@@ -156,11 +168,13 @@ fn a_store_is_told_of_the_memory_of_every_lane() {
     }
 
     let (tell, told) = std::sync::mpsc::channel();
-    let plan =
-        Plan { lanes: vec![0, 1], workers: 2, ..Plan::new(vec![ExportPlan::new(DISK, Curious(tell))]) };
+    let exports = vec![ExportPlan::new(DISK, Curious(tell))];
+    let plan = Plan { lanes: vec![0, 1], workers: 2, rings: true, ..Plan::new(exports) };
     let mut target = FakeTarget::new(plan);
-    let (areas, none) = told.try_recv().unwrap();
-    assert_eq!((areas.len(), none), (2, None));
+    let registered = told.try_recv().unwrap().0.unwrap();
+    // The last one is the bounce memory of the worker.
+    let [areas @ .., _] = registered.areas() else { panic!("nothing is registered") };
+    assert_eq!(areas.len(), 2);
     assert!(areas.iter().all(|area| area.bytes == 1024 * 4096));
     let mut used = Vec::new();
     for lane in [0u8, 1] {
@@ -177,7 +191,7 @@ fn a_store_is_told_of_the_memory_of_every_lane() {
     // Lanes of one queue share one UMEM, which is registered once.
     let (tell, told) = std::sync::mpsc::channel();
     let exports = vec![ExportPlan::new(DISK, Curious(tell))];
-    FakeTarget::new(Plan { lanes: vec![0, 1], workers: 2, one_queue: true, ..Plan::new(exports) });
-    let (areas, _) = told.try_recv().unwrap();
-    assert_eq!(areas.len(), 1);
+    let plan = Plan { lanes: vec![0, 1], workers: 2, one_queue: true, rings: true, ..Plan::new(exports) };
+    FakeTarget::new(plan);
+    assert_eq!(told.try_recv().unwrap().0.unwrap().areas().len(), 2);
 }

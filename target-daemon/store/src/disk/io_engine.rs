@@ -1,8 +1,6 @@
 //! The interface between a disk store and the system under it.
 
-use std::os::fd::BorrowedFd;
-
-use crate::MemRegion;
+use super::ring::{Calls, Registered};
 
 /// The memory of one transfer. It belongs to the engine from [`IoEngine::push`] until
 /// [`IoEngine::next`] has returned the result of the call.
@@ -57,8 +55,9 @@ pub struct QueueFull;
 
 /// Executes calls asynchronously and in any order: io_uring, or a simulated disk in tests.
 pub trait IoEngine: Send {
-    /// Announces the memory that calls will use. Called once, before the first call.
-    fn register(&mut self, areas: &[MemRegion]);
+    /// Announces the memory that the worker's ring has registered. Called once, before the
+    /// first call.
+    fn join(&mut self, _registered: &Registered) {}
 
     /// Queues a call under an id of the caller. Execution may start at the next
     /// [`IoEngine::submit`].
@@ -68,9 +67,8 @@ pub trait IoEngine: Send {
     /// The queue is full.
     fn push(&mut self, id: u32, call: IoRequest) -> Result<(), QueueFull>;
 
-    /// Submits the queued calls and lets the system deliver results. Makes at most one system
-    /// call, and none if there is nothing to do in either direction.
-    fn submit(&mut self);
+    /// Submits the queued calls, if the ring of the worker does not.
+    fn submit(&mut self) {}
 
     /// The id and result of the next finished call.
     fn next(&mut self) -> Option<(u32, IoResult)>;
@@ -85,7 +83,8 @@ pub trait IoEngine: Send {
     /// Monotonic time in nanoseconds.
     fn now_ns(&self) -> u64;
 
-    /// A descriptor that becomes readable each time the system has results. It is never read,
-    /// so wait for the edge. `None` for a simulated disk.
-    fn fd(&self) -> Option<BorrowedFd<'_>>;
+    /// The calls that the worker's ring executes; `None` for a simulated disk.
+    fn calls(&mut self) -> Option<&mut Calls> {
+        None
+    }
 }

@@ -37,21 +37,20 @@
 mod bounce;
 mod commit;
 mod io_engine;
+mod ring;
 mod slot;
 mod uring;
 
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
 
 use bounce::Bounce;
 use commit::Commit;
 pub use io_engine::{IoEngine, IoRequest, IoResult, IoSlice, QueueFull};
+pub use ring::{Calls, Registered, Ring, SyncCores};
 use slot::{Slot, Step};
-pub(crate) use uring::{Ring, Uring};
+pub(crate) use uring::Uring;
 
-use super::{
-    Completion, Extent, Full, Geometry, IoError, Kind, MemRegion, Op, OpResult, SECTOR_BYTES, Store, span,
-};
+use super::{Completion, Extent, Full, Geometry, IoError, Kind, Op, OpResult, SECTOR_BYTES, Store, span};
 use crate::plant::{Bug, planted};
 
 /// Maximum number of calls in flight for one store. More than a disk takes at a time;
@@ -95,6 +94,8 @@ pub struct DiskLayout {
 pub struct DiskStore<K: IoEngine> {
     engine: K,
     layout: DiskLayout,
+    /// Grows to its full size, without allocating, as it is used: most of many exports never
+    /// use much of it.
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     backlog: VecDeque<Op>,
@@ -117,8 +118,8 @@ impl<K: IoEngine> DiskStore<K> {
         Ok(Self {
             engine,
             layout,
-            slots: (0..DEPTH).map(|_| None).collect(),
-            free: (0..DEPTH as u32).rev().collect(),
+            slots: Vec::with_capacity(DEPTH),
+            free: Vec::with_capacity(DEPTH),
             backlog: VecDeque::with_capacity(BACKLOG),
             bounce: Bounce::new(DEPTH)?,
             commit: Commit::new(DEPTH),
@@ -135,9 +136,12 @@ impl<K: IoEngine> DiskStore<K> {
                 return self.completed.push_back(Completion { token: op.token, result: Err(fault) });
             }
         };
-        let Some(id) = self.free.pop() else { return self.backlog.push_back(op) };
+        let Some(id) = self.free_slot() else { return self.backlog.push_back(op) };
         let slot = Slot::new(op, at, self.layout.geometry.block_bytes);
         let (step, fits) = (slot.step, slot.fits());
+        if let Some(bytes) = slot.bounces() {
+            self.bounce.claim(id as usize, bytes);
+        }
         if let Some(place) = self.slots.get_mut(id as usize) {
             *place = Some(slot);
         }
@@ -150,6 +154,17 @@ impl<K: IoEngine> DiskStore<K> {
             Step::Measure => self.call(id, IoRequest::Measure),
             Step::Punch => self.punch(id),
         }
+    }
+
+    /// The index of a slot that is free.
+    fn free_slot(&mut self) -> Option<u32> {
+        if let Some(id) = self.free.pop() {
+            return Some(id);
+        }
+        (self.slots.len() < DEPTH).then(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        })
     }
 
     /// The offset on the disk at which an operation starts, if it may begin.
@@ -323,6 +338,7 @@ impl<K: IoEngine> DiskStore<K> {
     fn finish(&mut self, id: u32, result: OpResult) {
         self.end_write(id);
         let Some(slot) = self.slots.get_mut(id as usize).and_then(Option::take) else { return };
+        self.bounce.release(id as usize);
         self.free.push(id);
         self.completed.push_back(Completion { token: slot.token, result });
     }
@@ -341,9 +357,9 @@ impl<K: IoEngine> Store for DiskStore<K> {
         self.layout.geometry
     }
 
-    fn register(&mut self, areas: &[MemRegion]) {
-        let all: Vec<MemRegion> = areas.iter().copied().chain([self.bounce.area()]).collect();
-        self.engine.register(&all);
+    fn join(&mut self, registered: &Registered) {
+        self.bounce.join(&registered.pool);
+        self.engine.join(registered);
     }
 
     fn degraded(&self) -> Option<IoError> {
@@ -371,7 +387,7 @@ impl<K: IoEngine> Store for DiskStore<K> {
             more = true;
             if id == SYNC { self.synced(outcome) } else { self.proceed(id, outcome) }
         }
-        while !self.free.is_empty()
+        while (!self.free.is_empty() || self.slots.len() < DEPTH)
             && let Some(op) = self.backlog.pop_front()
         {
             more = true;
@@ -389,8 +405,8 @@ impl<K: IoEngine> Store for DiskStore<K> {
         self.completed.pop_front()
     }
 
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.engine.fd()
+    fn calls(&mut self) -> Option<&mut Calls> {
+        self.engine.calls()
     }
 }
 

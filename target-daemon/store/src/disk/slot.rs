@@ -71,6 +71,12 @@ impl Slot {
         }
     }
 
+    /// The bytes that it needs in a bounce buffer, if any.
+    pub fn bounces(&self) -> Option<u32> {
+        let moves = matches!(self.step, Step::Read | Step::Fill | Step::Write);
+        (moves && !self.in_place).then_some(self.bytes)
+    }
+
     /// Whether its blocks fit into its bounce buffer, if it needs one.
     pub fn fits(&self) -> bool {
         self.in_place || self.bytes as usize <= WIDE_BYTES

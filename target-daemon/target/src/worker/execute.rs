@@ -165,10 +165,7 @@ impl ExportRuntime {
 
     /// Collects what the store has completed and makes the replies.
     pub(super) fn harvest(&mut self, done: &mut Vec<Finished>, context: &mut Context<'_>) {
-        let used = std::mem::take(&mut self.used);
-        if !used && self.is_quiet() {
-            return;
-        }
+        self.used = false;
         self.export.store.kick();
         while let Some(completion) = self.export.store.complete() {
             self.complete(completion, done, context);
@@ -242,8 +239,8 @@ impl ExportRuntime {
         lane: &SharedLane,
         now_ns: u64,
     ) -> Option<Result<(), IoError>> {
-        // Stores that signal completion through an fd never complete inline.
-        let never = pending.fingerprint.kind == Kind::Discard || self.export.store.fd().is_some();
+        // Stores that use the worker's ring never complete inline.
+        let never = pending.fingerprint.kind == Kind::Discard || self.export.store.calls().is_some();
         if never || !self.requests.is_clear(span) {
             return None;
         }

@@ -1,7 +1,5 @@
 //! An export at its worker: its store, its requests in flight, its counters.
 
-use std::os::fd::BorrowedFd;
-
 use crossbeam_channel::Sender;
 
 use super::answered::{AnsweredWrites, Observed};
@@ -15,7 +13,7 @@ use super::save::PendingSaves;
 use crate::observe::{Operation, Outcome, Tally};
 use crate::plant::{Bug, planted};
 use crate::shelf::Export;
-use crate::store::{Geometry, IoError, IoVec, Kind, MemRegion, Op};
+use crate::store::{Geometry, IoError, IoVec, Kind, Op, Ring};
 use crate::wire::aoe::Address;
 use crate::wire::ata;
 use crate::wire::ether::Mac;
@@ -35,6 +33,8 @@ pub struct ExportRuntime {
     pub(super) measuring: bool,
     /// The store has completed something inline in this turn.
     pub(super) used: bool,
+    /// It is on the list of exports that the next harvest visits.
+    pub(super) is_active: bool,
     pub(super) tally: Tally,
     /// Where to send the runtime once nothing is in flight. Until then, new requests get
     /// no reply.
@@ -101,10 +101,8 @@ pub struct ExportSnapshot {
 }
 
 impl ExportRuntime {
-    /// A runtime with room for `in_flight` requests. Allocates all memory, and registers
-    /// the memory regions that contain the buffers with the store.
-    pub fn new(mut export: Export, in_flight: u16, areas: &[MemRegion]) -> Self {
-        export.store.register(areas);
+    /// A runtime with room for `in_flight` requests. Allocates all memory.
+    pub fn new(export: Export, in_flight: u16) -> Self {
         // A restored state is already saved.
         let (saved, export_key) = (export.state.revision(), export.key.clone());
         Self {
@@ -113,6 +111,7 @@ impl ExportRuntime {
             answered: Answered::new(),
             measuring: false,
             used: false,
+            is_active: false,
             tally: Tally::new(),
             leaving: None,
             wants_size: None,
@@ -124,14 +123,16 @@ impl ExportRuntime {
     }
 
     /// One runtime per export.
-    pub(super) fn row(exports: Vec<Export>, in_flight: u16, areas: &[MemRegion]) -> Vec<Option<Self>> {
-        let numbered = |(number, export)| Some(Self { number, ..Self::new(export, in_flight, areas) });
+    pub(super) fn row(exports: Vec<Export>, in_flight: u16) -> Vec<Option<Self>> {
+        let numbered = |(number, export)| Some(Self { number, ..Self::new(export, in_flight) });
         (0..).zip(exports).map(numbered).collect()
     }
 
-    /// The descriptor that becomes readable when the store may have completed something.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.export.store.fd()
+    /// Announces the ring of its worker to the store.
+    pub(super) fn join(&mut self, ring: Option<&Ring>) {
+        if let Some(ring) = ring {
+            self.export.store.join(ring.registered());
+        }
     }
 
     /// The failure after which the store accepts no more writes.

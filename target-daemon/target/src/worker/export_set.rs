@@ -16,6 +16,7 @@ use super::stats::Stats;
 use crate::command;
 use crate::observe::Operation;
 use crate::shelf::Export;
+use crate::store::Ring;
 use crate::wire::{DropReason, aoe};
 
 /// Interval between checks for stores that do not respond.
@@ -27,6 +28,12 @@ pub struct ExportSet {
     /// Indexed as in the directory; `None` is a free index. Declared before `lanes` so
     /// that the stores are dropped first: they may still access the lanes' memory.
     runtimes: Vec<Option<ExportRuntime>>,
+    /// The exports that the next harvest visits. All others have nothing to do, or wait for the
+    /// ring.
+    active: Vec<u16>,
+    /// Executes the calls of the stores. Declared after them: they keep the memory of calls in
+    /// flight.
+    ring: Option<Ring>,
     /// The number of the next export.
     next_number: u32,
     /// Whether an export is being detached.
@@ -65,14 +72,17 @@ impl ExportSet {
         exports: Vec<Export>,
         lanes: Arc<[SharedLane]>,
         directory: Arc<Directory>,
+        ring: Option<Ring>,
         buffer_count: u16,
         in_flight: u16,
     ) -> Self {
-        let areas = SharedLane::areas(&lanes);
-        let runtimes = ExportRuntime::row(exports, in_flight, &areas);
+        let mut runtimes = ExportRuntime::row(exports, in_flight);
+        runtimes.iter_mut().flatten().for_each(|runtime| runtime.join(ring.as_ref()));
         Self {
             next_number: runtimes.len() as u32,
+            active: Vec::with_capacity(runtimes.len()),
             runtimes,
+            ring,
             some_leave: false,
             state_writer: None,
             lanes,
@@ -114,15 +124,58 @@ impl ExportSet {
             stats.dropped(DropReason::Address);
             return Some(inbound.dropped(Operation::Other, DropReason::Address));
         };
-        runtime.execute(inbound, lane, &mut self.scratch, &mut context!(self, stats))
+        let index = inbound.export;
+        let finished = runtime.execute(inbound, lane, &mut self.scratch, &mut context!(self, stats));
+        if runtime.used || !runtime.is_quiet() {
+            activate(&mut self.active, runtime, index);
+        }
+        finished
     }
 
     /// Collects what the stores have completed and makes the replies.
     pub fn harvest(&mut self, done: &mut Vec<Finished>, stats: &mut Stats) {
-        for runtime in self.runtimes.iter_mut().flatten() {
-            runtime.harvest(done, &mut context!(self, stats));
+        self.visit(done, stats);
+        // Then what the results have led to: replies, a sync, the rest of a short transfer.
+        // Waiting for the next turn would delay every write of a group by one turn.
+        if self.exchange() {
+            self.visit(done, stats);
+            self.exchange();
         }
         self.look_for_stuck(stats);
+    }
+
+    /// Visits the active exports, and moves the calls of their stores to the ring.
+    fn visit(&mut self, done: &mut Vec<Finished>, stats: &mut Stats) {
+        self.active.retain(|index| {
+            let Some(runtime) = self.runtimes.get_mut(usize::from(*index)).and_then(Option::as_mut) else {
+                return false;
+            };
+            runtime.harvest(done, &mut context!(self, stats));
+            let is_quiet = runtime.is_quiet();
+            runtime.is_active = match (&mut self.ring, runtime.export.store.calls()) {
+                (Some(ring), Some(calls)) => {
+                    ring.take(*index, calls);
+                    calls.is_queued()
+                }
+                // Nothing reports when this store has finished something.
+                _ => !is_quiet,
+            };
+            runtime.is_active
+        });
+    }
+
+    /// Submits calls and delivers results. Returns whether there were any.
+    fn exchange(&mut self) -> bool {
+        let Some(ring) = &mut self.ring else { return false };
+        ring.exchange(|index, call, result| {
+            let Some(runtime) = self.runtimes.get_mut(usize::from(index)).and_then(Option::as_mut) else {
+                return;
+            };
+            if let Some(calls) = runtime.export.store.calls() {
+                calls.deliver(call, result);
+                activate(&mut self.active, runtime, index);
+            }
+        })
     }
 
     /// Makes the next harvest check the exports, regardless of when the last check was.
@@ -136,7 +189,12 @@ impl ExportSet {
             return;
         }
         self.looked_ns = self.now_ns;
-        for runtime in self.runtimes.iter_mut().flatten() {
+        for (index, runtime) in (0..).zip(&mut self.runtimes) {
+            let Some(runtime) = runtime else { continue };
+            if !runtime.is_quiet() {
+                // A sync that waits for a write that hangs does so only for a while.
+                activate(&mut self.active, runtime, index);
+            }
             let (new, change) = runtime.requests.look(self.now_ns);
             stats.counters.stuck_operations += new;
             if let Some(stuck) = change {
@@ -148,23 +206,52 @@ impl ExportSet {
         }
     }
 
-    /// Whether any store must be polled: it has work in flight, but no descriptor that
-    /// signals completion.
+    /// Whether any store must be polled: it has work in flight, but nothing signals that it
+    /// has finished.
     pub fn must_be_asked(&self) -> bool {
-        self.runtimes
-            .iter()
-            .flatten()
-            .any(|runtime| !runtime.is_quiet() && runtime.export.store.fd().is_none())
+        !self.active.is_empty()
     }
 
-    /// The descriptors that become readable when stores have completed something.
-    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.runtimes.iter().flatten().filter_map(|runtime| runtime.export.store.fd())
+    /// Whether a sync is under way that needs the worker's core.
+    pub fn needs_core(&self) -> bool {
+        self.ring.as_ref().is_some_and(Ring::needs_core)
+    }
+
+    /// The descriptor that becomes readable when stores may have completed something, after
+    /// [`Self::arm`].
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.ring.as_ref().map(Ring::fd)
+    }
+
+    /// Prepares for a sleep. Returns whether there are results, and thus no reason to sleep.
+    pub fn arm(&mut self) -> bool {
+        self.ring.as_mut().is_some_and(Ring::arm)
+    }
+
+    /// Ends a sleep.
+    pub fn disarm(&mut self) {
+        if let Some(ring) = &mut self.ring {
+            ring.disarm();
+        }
     }
 
     /// Starts a size check of every store.
     pub fn measure(&mut self) {
-        self.runtimes.iter_mut().flatten().for_each(ExportRuntime::measure);
+        for index in 0..self.runtimes.len() as u16 {
+            self.measure_one(index, None);
+        }
+    }
+
+    /// Starts a size check of one store, and sends the size to `to`.
+    pub fn measure_one(&mut self, index: u16, to: Option<Sender<u64>>) {
+        let Some(runtime) = self.runtimes.get_mut(usize::from(index)).and_then(Option::as_mut) else {
+            return;
+        };
+        runtime.measure();
+        if to.is_some() {
+            runtime.wants_size = to;
+        }
+        activate(&mut self.active, runtime, index);
     }
 
     /// Number of requests not yet answered.
@@ -191,11 +278,13 @@ impl ExportSet {
         let index = usize::from(index);
         if self.runtimes.len() <= index {
             self.runtimes.resize_with(index + 1, || None);
+            self.active.reserve(self.runtimes.len());
         }
         let number = self.next_number;
         self.next_number += 1;
         if let Some(free) = self.runtimes.get_mut(index) {
             *free = Some(ExportRuntime { number, ..runtime });
+            free.iter_mut().for_each(|runtime| runtime.join(self.ring.as_ref()));
         }
     }
 
@@ -247,5 +336,12 @@ impl ExportSet {
             // If the receiver is gone, the store is closed here.
             let _ = to.try_send(Box::new(runtime));
         }
+    }
+}
+
+/// Makes the next harvest visit an export.
+fn activate(active: &mut Vec<u16>, runtime: &mut ExportRuntime, index: u16) {
+    if !std::mem::replace(&mut runtime.is_active, true) {
+        active.push(index);
     }
 }

@@ -1,15 +1,13 @@
 //! What a worker does after a turn that found no work: spin or sleep.
 
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
-use rustix::io::Errno;
 
 use super::asleep::Asleep;
 
@@ -78,51 +76,43 @@ impl Waker {
     }
 }
 
-/// What a worker sleeps on. Every event source is registered once.
+/// What a worker sleeps on.
+///
+/// It waits with `ppoll`, which watches the lanes only while the worker sleeps. With epoll the
+/// kernel would look for a sleeper at every frame that it has sent.
 #[derive(Debug)]
-pub struct EpollWaiter {
+pub struct Waiter {
     waker: Waker,
-    epoll: OwnedFd,
+    /// Copies of the descriptors of the ring, if there is one, and of the lanes.
+    others: Vec<OwnedFd>,
+    /// Number of the first descriptors that are counters, and have to be read: the waker's, and
+    /// the ring's.
+    counters: usize,
 }
 
-impl EpollWaiter {
-    /// A waiter that the waker, a readable lane, or a signal from a store wakes. A
-    /// store's descriptor stays readable (`Store::fd`), so it is edge-triggered.
+/// The descriptors of a [`Waiter`], as `ppoll` wants them.
+pub type Sources<'a> = Vec<PollFd<'a>>;
+
+impl Waiter {
+    /// A waiter that the waker, the ring of the stores, or a readable lane wakes.
     ///
     /// # Errors
     ///
-    /// Those of `epoll`.
+    /// No descriptor is left.
     pub fn new<'a>(
-        waker: &'a Waker,
+        waker: &Waker,
+        ring: Option<BorrowedFd<'a>>,
         lanes: impl Iterator<Item = BorrowedFd<'a>>,
-        stores: impl Iterator<Item = BorrowedFd<'a>>,
     ) -> io::Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let level = lanes.chain([waker.0.event.as_fd()]);
-        for source in level {
-            epoll::add(&epoll, source, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
-        }
-        let waiter = Self { waker: waker.clone(), epoll };
-        for store in stores {
-            waiter.watch(store)?;
-        }
-        Ok(waiter)
+        let others = ring.into_iter().chain(lanes).map(|source| source.try_clone_to_owned());
+        let counters = 1 + usize::from(ring.is_some());
+        Ok(Self { waker: waker.clone(), others: others.collect::<io::Result<_>>()?, counters })
     }
 
-    /// Adds a store that wakes the worker, until its descriptor is closed.
-    pub fn add_store(&self, store: Option<BorrowedFd<'_>>) {
-        // If this fails, the worker still checks the store whenever its longest sleep is
-        // over.
-        let _ = store.map(|store| self.watch(store));
-    }
-
-    fn watch(&self, store: BorrowedFd<'_>) -> io::Result<()> {
-        let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        match epoll::add(&self.epoll, store, epoll::EventData::new_u64(0), edge) {
-            // Exports may share a descriptor.
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
+    /// The descriptors, for [`Self::sleep`].
+    pub fn sources(&self) -> Sources<'_> {
+        let all = [&self.waker.0.event].into_iter().chain(&self.others);
+        all.map(|source| PollFd::new(source, PollFlags::IN)).collect()
     }
 
     /// Counts a turn of the worker.
@@ -134,16 +124,17 @@ impl EpollWaiter {
 
     /// Sleeps until an event, or for `limit`. Calls `ready` once more after the flag is
     /// visible to others: what they sent before that has woken no one.
-    pub fn sleep(&self, limit: Duration, ready: impl Fn() -> bool) {
-        let WakeFd { asleep, event, .. } = &*self.waker.0;
-        asleep.sleep(ready, || {
+    pub fn sleep(&self, sources: &mut Sources<'_>, limit: Duration, ready: impl Fn() -> bool) {
+        self.waker.0.asleep.sleep(ready, || {
             let timeout = Timespec { tv_sec: 0, tv_nsec: limit.min(SLEEP_MAX).subsec_nanos().into() };
-            // One event is enough: the worker checks everything after a wakeup. An error
-            // (a signal) is just another wakeup.
-            let mut events = [MaybeUninit::uninit(); 1];
-            let _ = epoll::wait(&self.epoll, &mut events, Some(&timeout));
-            let mut count = [0; 8];
-            let _ = rustix::io::read(event, &mut count);
+            // The worker checks everything after a wakeup. An error (a signal) is just another
+            // wakeup, and sets no result.
+            if poll(sources, Some(&timeout)).is_err() {
+                return;
+            }
+            for source in sources.iter().take(self.counters).filter(|source| !source.revents().is_empty()) {
+                let _ = rustix::io::read(source, &mut [0; 8]);
+            }
         });
     }
 }

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::ring::{FRAGMENTS_MAX, Umem};
 use crate::shelf::{self, ReplyLimit};
-use crate::store::MemRegion;
 use crate::wire::aoe::Address;
 use crate::wire::ata::SECTOR_LEN;
 use crate::wire::ether::Mac;
@@ -50,20 +49,6 @@ impl SharedLane {
             reply_sectors: AtomicU8::new(1),
             too_long: AtomicU64::new(0),
         }
-    }
-
-    /// The memory region of its frames, for the stores.
-    fn area(&self) -> MemRegion {
-        let (base, bytes) = self.umem.extent();
-        MemRegion { base, bytes }
-    }
-
-    /// The regions of all lanes, without duplicates: several lanes may share one.
-    pub fn areas(lanes: &[Self]) -> Vec<MemRegion> {
-        let mut areas: Vec<MemRegion> = lanes.iter().map(Self::area).collect();
-        areas.sort_unstable_by_key(|area| area.base);
-        areas.dedup_by_key(|area| area.base);
-        areas
     }
 
     /// Sets the address and MTU of the interface.

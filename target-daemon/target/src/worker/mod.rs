@@ -58,7 +58,7 @@ use std::sync::Arc;
 pub use channels::WorkerChannels;
 pub use directory::{Directory, Owner};
 pub use export_runtime::{Answered, ExportRuntime, ExportSnapshot};
-pub use idle::{EpollWaiter, IdlePolicy, Waker};
+pub use idle::{IdlePolicy, Waiter, Waker};
 pub use lanes::SharedLane;
 pub use run::{LaneSnapshot, Snapshot, WorkerCommand, run};
 pub use save::{Clear, SaveAck, SaveRequest};
@@ -73,6 +73,7 @@ use self::trace::Tracing;
 use crate::command;
 use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Export;
+use crate::store::Ring;
 use crate::wire::aoe::Header;
 use crate::wire::{DropReason, ReadHint};
 
@@ -93,6 +94,8 @@ pub struct WorkerConfig<R: Rings> {
     pub directory: Arc<Directory>,
     /// This worker's ends of the channels.
     pub channels: WorkerChannels,
+    /// Executes the calls of its stores; `None` without io_uring.
+    pub ring: Option<Ring>,
     /// The buffer count in query replies.
     pub buffer_count: u16,
     /// Maximum number of requests in flight per export.
@@ -145,6 +148,7 @@ impl<R: Rings> Worker<R> {
                 parts.exports,
                 Arc::clone(&parts.shared),
                 Arc::clone(&parts.directory),
+                parts.ring,
                 parts.buffer_count,
                 parts.in_flight,
             ),

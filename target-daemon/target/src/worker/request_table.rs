@@ -16,8 +16,7 @@ use crate::store::{Op, Overlap, Span};
 pub struct RequestTable {
     slab: Slab,
     overlap: Overlap,
-    /// Coalesced writes, by their leader's index in the slab.
-    coalesced: Vec<Coalesced>,
+    coalesced: Coalesced,
     /// Requests that had to wait and may run now, in order of arrival.
     ready: VecDeque<u16>,
     stuck: bool,
@@ -44,7 +43,7 @@ impl RequestTable {
         Self {
             slab: Slab::new(size),
             overlap: Overlap::new(size),
-            coalesced: (0..size).map(|_| Coalesced::default()).collect(),
+            coalesced: Coalesced::new(size),
             ready: VecDeque::with_capacity(size.into()),
             stuck: false,
         }
@@ -91,15 +90,12 @@ impl RequestTable {
     /// both. That is allowed: it has not been answered either, so its host cannot rely on
     /// any order.
     pub fn coalesce(&mut self, leader: u16, pending: Pending) -> Option<Pending> {
-        match self.coalesced.get_mut(usize::from(leader)) {
-            Some(followers) => followers.push(pending),
-            None => Some(pending),
-        }
+        self.coalesced.push(leader, pending)
     }
 
     /// The next write coalesced with a leader that has completed.
     pub fn next_coalesced(&mut self, leader: u16) -> Option<Pending> {
-        self.coalesced.get_mut(usize::from(leader))?.pop()
+        self.coalesced.pop(leader)
     }
 
     /// The request with this index.

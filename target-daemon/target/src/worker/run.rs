@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use rustix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_gettime};
 
 use super::directory::Directory;
 use super::export_runtime::{ExportRuntime, ExportSnapshot};
-use super::idle::{EpollWaiter, IdlePolicy, Waker};
+use super::idle::{IdlePolicy, Sources, Waiter, Waker};
 use super::save::{Clear, SaveAck, SaveRequest};
 use super::stats::{Stats, lane_rows};
 use super::trace::Tracer;
@@ -111,9 +111,10 @@ pub struct LaneSnapshot {
 pub fn run<R: Rings>(
     mut worker: Worker<R>,
     orders: &Receiver<WorkerCommand>,
-    waiter: &EpollWaiter,
+    waiter: &Waiter,
     idle: IdlePolicy,
 ) -> Snapshot {
+    let mut sources = waiter.sources();
     let clock = Monotonic;
     let started = Instant::now();
     let mut last_work = started;
@@ -135,17 +136,12 @@ pub fn run<R: Rings>(
                 let _ = to.send(worker.snapshot(drained, started.elapsed()));
             }
             Ok(WorkerCommand::Drain) => draining_since = Some(Instant::now()),
-            Ok(order) => {
-                if let WorkerCommand::Attach(_, runtime) = &order {
-                    waiter.add_store(runtime.fd());
-                }
-                worker.carry_out(order, &clock);
-            }
+            Ok(order) => worker.carry_out(order, &clock),
             // The control thread has dropped its sender: every worker has drained.
             Err(crossbeam_channel::TryRecvError::Disconnected) => break,
             Err(crossbeam_channel::TryRecvError::Empty) if work == 0 => {
                 let quiet = last_work.elapsed();
-                let slept = worker.rest(quiet, idle, waiter, orders);
+                let slept = worker.rest(quiet, idle, (waiter, &mut sources), orders);
                 let quiet = if slept { last_work.elapsed() } else { quiet };
                 worker.stats.idle += quiet.saturating_sub(counted);
                 counted = quiet;
@@ -162,8 +158,10 @@ struct Monotonic;
 
 impl Clock for Monotonic {
     fn now_ns(&self) -> u64 {
-        let now = clock_gettime(ClockId::Monotonic);
-        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+        // Through the C library: in the sandbox rustix does not find the vDSO, and makes a system
+        // call each time.
+        let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return 0 };
+        now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned()
     }
 }
 
@@ -174,12 +172,7 @@ impl<R: Rings> Worker<R> {
         match order {
             WorkerCommand::Announce { interface, audience } => self.announce(interface, &audience, clock),
             WorkerCommand::Measure => exports.measure(),
-            WorkerCommand::MeasureOne(index, to) => {
-                if let Some(runtime) = exports.runtime_mut(index) {
-                    runtime.measure();
-                    runtime.wants_size = Some(to);
-                }
-            }
+            WorkerCommand::MeasureOne(index, to) => exports.measure_one(index, Some(to)),
             WorkerCommand::Export(index, to) => {
                 let _ = to.send(exports.snapshot(index));
             }
@@ -239,9 +232,9 @@ impl<R: Rings> Worker<R> {
     ///
     /// # Errors
     ///
-    /// Those of `epoll`.
-    pub fn waiter(&self, waker: &Waker) -> io::Result<EpollWaiter> {
-        EpollWaiter::new(waker, self.lanes.iter().filter_map(|own| own.lane.fd()), self.exports.fds())
+    /// No descriptor is left.
+    pub fn waiter(&self, waker: &Waker) -> io::Result<Waiter> {
+        Waiter::new(waker, self.exports.fd(), self.lanes.iter().filter_map(|own| own.lane.fd()))
     }
 
     /// Spins, or sleeps until something happens. Returns whether it slept.
@@ -249,14 +242,14 @@ impl<R: Rings> Worker<R> {
         &mut self,
         quiet: Duration,
         idle: IdlePolicy,
-        waiter: &EpollWaiter,
+        (waiter, sources): (&Waiter, &mut Sources<'_>),
         orders: &Receiver<WorkerCommand>,
     ) -> bool {
-        let IdlePolicy::Adaptive { spin } = idle else {
-            std::hint::spin_loop();
-            return false;
+        let spins = match idle {
+            IdlePolicy::Adaptive { spin } => quiet < spin,
+            IdlePolicy::Spin => true,
         };
-        if quiet < spin || self.exports.must_be_asked() {
+        if spins && !self.exports.needs_core() || self.exports.must_be_asked() {
             std::hint::spin_loop();
             return false;
         }
@@ -266,7 +259,9 @@ impl<R: Rings> Worker<R> {
         let unsent = self.lanes.iter().any(|own| own.unsent > 0);
         let limit = if unsent { UNSENT_SLEEP } else { Duration::MAX };
         self.stats.counters.sleeps += 1;
-        waiter.sleep(limit, || !orders.is_empty() || !self.channels.is_empty());
+        let has_results = self.exports.arm();
+        waiter.sleep(sources, limit, || has_results || !orders.is_empty() || !self.channels.is_empty());
+        self.exports.disarm();
         true
     }
 

@@ -133,7 +133,7 @@ impl World {
                 let store = self.open(export);
                 state.geometry = store.geometry();
                 let opened = Export { state, store, key };
-                let runtime = ExportRuntime::new(opened, self.scenario.in_flight, &[]);
+                let runtime = ExportRuntime::new(opened, self.scenario.in_flight);
                 let runtime = runtime.remembering(answered);
                 self.command(owner.worker.into(), WorkerCommand::Attach(owner.export, Box::new(runtime)));
                 let moved = self.scenario.exports[export].owner != owner.worker;

@@ -7,9 +7,7 @@
 //! that loses its core meanwhile gets it back first.
 
 use std::cell::RefCell;
-use std::os::fd::BorrowedFd;
 
-use xblade::store::MemRegion;
 use xblade::store::disk::{IoEngine, IoRequest, IoResult, QueueFull};
 use xblade::worker::Clock;
 use xblade_sim::disk::SimEngine;
@@ -36,10 +34,6 @@ impl Clock for SimClock {
 pub(super) struct SlowKernel(pub(super) SimEngine);
 
 impl IoEngine for SlowKernel {
-    fn register(&mut self, areas: &[MemRegion]) {
-        self.0.register(areas);
-    }
-
     fn push(&mut self, id: u32, call: IoRequest) -> Result<(), QueueFull> {
         time_may_pass();
         self.0.push(id, call)
@@ -65,10 +59,6 @@ impl IoEngine for SlowKernel {
 
     fn now_ns(&self) -> u64 {
         self.0.now_ns()
-    }
-
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.0.fd()
     }
 }
 

@@ -1,13 +1,12 @@
 //! A store on a scripted engine: a test decides when and how each call ends.
 
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 
 use memmap2::MmapMut;
 
 use crate::disk::{DiskLayout, DiskStore, IoEngine, IoRequest, IoResult, IoSlice, Persist, QueueFull, SYNC};
-use crate::{Completion, Full, Geometry, IoError, IoVec, Kind, MemRegion, Op, Store};
+use crate::{Completion, Full, Geometry, IoError, IoVec, Kind, Op, Store};
 
 /// Memory of each operation, by token.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -179,8 +178,6 @@ fn memory_of<'a>(memory: IoSlice, bytes: u32) -> &'a mut [u8] {
 }
 
 impl IoEngine for Scripted {
-    fn register(&mut self, _: &[MemRegion]) {}
-
     fn push(&mut self, id: u32, call: IoRequest) -> Result<(), QueueFull> {
         let mut script = self.0.lock().unwrap();
         let whole = |n: u64| n.is_multiple_of(script.block);
@@ -193,8 +190,6 @@ impl IoEngine for Scripted {
         script.calls.push((id, call));
         Ok(())
     }
-
-    fn submit(&mut self) {}
 
     fn next(&mut self) -> Option<(u32, IoResult)> {
         self.0.lock().unwrap().outcomes.pop_front()
@@ -210,9 +205,5 @@ impl IoEngine for Scripted {
 
     fn now_ns(&self) -> u64 {
         0
-    }
-
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        None
     }
 }
