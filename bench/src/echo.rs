@@ -48,6 +48,8 @@ pub fn run(args: &EchoArgs) -> Result<()> {
 struct Echo {
     own: Mac,
     address: Address,
+    /// The number of exports; each has the next slot.
+    exports: u8,
     advert: Advert,
     identity: Identity,
 }
@@ -57,6 +59,7 @@ impl Echo {
         Self {
             own: Mac(facts.mac),
             address: args.export,
+            exports: args.exports,
             advert: Advert {
                 buffer_count: args.buffer_count,
                 firmware: 0,
@@ -147,7 +150,8 @@ impl Echo {
     /// Full answers to what comes before the load: queries and IDENTIFY DEVICE.
     fn answer_fully<R: Rings>(&self, lane: &mut Lane<R>, frame: &mut Frame) -> Option<()> {
         let head = lane.umem().piece(frame, 0);
-        let header = Header::parse(head).ok().filter(|header| header.is_for(self.address))?;
+        let header = Header::parse(head).ok()?;
+        let address = self.addressed(&header)?;
         let reply = match Request::parse(&header, head, frame.len()).ok()?.body {
             Body::Query(query::Request::Read) => {
                 Reply::Query(query::Reply { code: 0, advert: self.advert, string: b"", refusal: None })
@@ -158,7 +162,14 @@ impl Echo {
             _ => return None,
         };
         lane.resize(frame, reply.frame_len(header.l2_len())).ok()?;
-        reply.emit(&header, self.own, self.address, lane.umem().piece_mut(frame, 0)).map(|_| ())
+        reply.emit(&header, self.own, address, lane.umem().piece_mut(frame, 0)).map(|_| ())
+    }
+
+    /// The export that answers; the first one to what is for all.
+    fn addressed(&self, header: &Header) -> Option<Address> {
+        let slots = (self.address.slot..=u8::MAX).take(self.exports.into());
+        let mut own = slots.map(|slot| Address { slot, ..self.address });
+        own.find(|address| header.is_for(*address))
     }
 }
 
@@ -179,6 +190,7 @@ mod tests {
         let echo = Echo {
             own: OURS,
             address: Address { shelf: 0, slot: 1 },
+            exports: 2,
             advert: Advert { buffer_count: 64, firmware: 0, sectors_per_frame: 16 },
             identity: Identity {
                 names: Names { serial: text("s"), firmware: Text::new("f"), model: Text::new("m") },
@@ -220,14 +232,15 @@ mod tests {
 
     #[test]
     fn queries_to_everybody_are_answered_and_those_to_others_are_not() {
-        for (address, answered) in [(aoe::ANY, true), (Address { shelf: 0, slot: 2 }, false)] {
+        let slot = |slot| Address { shelf: 0, slot };
+        for (address, by) in [(aoe::ANY, Some(1)), (slot(2), Some(2)), (slot(3), None), (slot(0), None)] {
             let route = Route { from: THEIRS, to: Mac::BROADCAST, address };
             let told = answer_to(&route.query(3));
-            assert_eq!(told.is_some(), answered);
+            assert_eq!(told.is_some(), by.is_some());
             if let Some(told) = told {
                 let response = Response::parse(&told).unwrap();
                 assert_eq!(response.query().unwrap().advert.sectors_per_frame, 16);
-                assert_eq!(response.header.address(), Address { shelf: 0, slot: 1 });
+                assert_eq!(response.header.address(), slot(by.unwrap()));
             }
         }
     }

@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use xblade_kit::{Scratch, apply, needs_root, until};
 
 const BENCH: &str = env!("CARGO_BIN_EXE_xblade-bench");
@@ -84,13 +84,16 @@ fn echo(prefix: &str) -> String {
 fn a_report_is_written() {
     let folder = Scratch::new();
     let xblade = PathBuf::from(BENCH).with_file_name("xblade");
-    let targets = if xblade.exists() { "echo,xblade" } else { "echo" };
+    // An earlier build may be the same one.
+    let targets = if xblade.exists() { "echo,xblade,before:mmap:spin" } else { "echo" };
     if targets == "echo" {
         let _ =
             writeln!(std::io::stderr(), "SKIPPED xblade in a comparison: {} is not built", xblade.display());
     }
     let slow = format!("slow=sh -c 'sleep 1; exec {}'", echo(""));
-    let (code, text) = compare(&folder, &["--targets", targets, "--target-cmd", &slow, "--report", "first"]);
+    let before = xblade.to_str().unwrap();
+    let more = ["--targets", targets, "--before", before, "--target-cmd", &slow, "--report", "first"];
+    let (code, text) = compare(&folder, &more);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("report: ") && text.contains("first/report.html"), "{text}");
     assert!(text.contains("| slow ") && text.contains("too short to say much"), "{text}");
@@ -111,10 +114,30 @@ fn a_report_is_written() {
         // Ticks may be few, and all of one kind.
         assert!(number("/outcome/cost/user_ns") + number("/outcome/cost/system_ns") > 0.0, "{sample}");
         assert!(wanted.iter().all(|path| number(path) > 0.0), "{sample}");
+        // Every target sends with system calls, and needs some time of its own between them.
+        let target = sample["target"].as_str().unwrap();
+        let cpu_ns = 1e9 / number("/outcome/seconds").max(0.3);
+        assert!(number("/traced/calls") > 0.001 && number("/traced/calls") < 100.0, "{sample}");
+        assert!(number("/traced/user_ns") > 20.0 && number("/traced/user_ns") < cpu_ns, "{sample}");
+        assert_eq!(sample["inside"].is_null(), target == "echo" || target == "slow", "{sample}");
+        if !sample["inside"].is_null() {
+            let [p50, p99] = ["/inside/p50_us", "/inside/p99_us"].map(number);
+            assert!(p50 > 1.0 && p50 <= p99 && number("/inside/count") >= 256.0, "{sample}");
+        }
         let names = sample["outcome"]["conditions"].to_string();
         assert!(names.contains("\"XDP at the target\",\"value\":\"native mode\""), "{names}");
         assert!(names.contains("\"durability\"") && !names.contains("clock source"), "{names}");
     }
+    for row in section["rows"].as_array().unwrap() {
+        let has_echo = row["target"] != "echo";
+        assert_eq!(row["cpu_us_over_echo"].is_number(), has_echo, "{row}");
+        assert!(row["user_ns"]["median"].as_f64().unwrap() > 0.0 && row["calls"].is_number(), "{row}");
+    }
+    assert!(
+        text.contains(" is fastest") && document["verdict"].as_str().unwrap().contains("suspect"),
+        "{text}"
+    );
+    assert_eq!(text.contains("| before store=mmap idle=spin "), xblade.exists(), "{text}");
     let ratios = section["ratios"].as_array().unwrap();
     let slow = ratios.iter().find(|ratio| ratio["target"] == "slow" && ratio["to"] == "echo").unwrap();
     assert!(
@@ -130,6 +153,27 @@ fn a_report_is_written() {
     assert_eq!(code, Some(0), "{text}");
     let names = names(&folder);
     assert!(names.len() == 2 && names[1].starts_with("xblade-report-quick-"), "{names:?}");
+}
+
+#[apply(needs_root!)]
+fn several_exports_are_loaded_and_idle_ones_are_served_beside_them() {
+    let folder = Scratch::new();
+    let xblade = PathBuf::from(BENCH).with_file_name("xblade").exists();
+    let (targets, other) = (if xblade { "echo,xblade:mmap" } else { "echo" }, echo("other="));
+    let case = ["--case", "mixed-volatile:4096:2:3+2", "--report", "many"];
+    let (code, text) =
+        compare(&folder, &[&["--targets", targets, "--target-cmd", &other], &case[..]].concat());
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("2 in flight on each of 3 exports, beside 2 idle exports"), "{text}");
+    assert!(!text.contains("| other "), "a command names one export: {text}");
+    let result: Value =
+        serde_json::from_slice(&fs::read(within(&folder, "many/result.json")).unwrap()).unwrap();
+    for sample in result["document"]["sections"][0]["samples"].as_array().unwrap() {
+        assert_eq!(sample["outcome"]["setup"]["exports"], json!(["0.1", "0.2", "0.3"]));
+        // Every export has its share of the load.
+        let count = sample["inside"]["count"].as_u64();
+        assert!(count.is_none_or(|count| count > 10), "{sample}");
+    }
 }
 
 #[apply(needs_root!)]

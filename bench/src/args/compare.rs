@@ -33,9 +33,10 @@ pub struct CompareArgs {
     /// List the profiles, and do nothing else.
     #[arg(long)]
     pub list_profiles: bool,
-    /// What to measure in turn: echo (the ceiling of the path), xblade or xblade:STORE, vblade
-    /// (with -s where a case is durable), vblade:cache, vblade:s, vblade:d, vblade:ds (its options -s
-    /// and -d), fio (the ceiling of the file), fio:busy (beside a busy core).
+    /// What to measure in turn: echo (the ceiling of the path), xblade or xblade:STORE, either with
+    /// :spin after it (--idle spin), before instead of xblade (the build of --before), vblade (with -s
+    /// where a case is durable), vblade:cache, vblade:s, vblade:d, vblade:ds (its options -s and -d),
+    /// fio (the ceiling of the file), fio:busy (beside a busy core).
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub targets: Vec<Target>,
     /// Measure another target, too: its name, and the command that runs it in the foreground.
@@ -46,6 +47,9 @@ pub struct CompareArgs {
     /// The daemon [default: the xblade next to this program].
     #[arg(long, value_name = "BIN")]
     pub xblade: Option<PathBuf>,
+    /// Another build of the daemon, for the targets before and before:STORE.
+    #[arg(long, value_name = "BIN")]
+    pub before: Option<PathBuf>,
     /// The target to compare with.
     #[arg(long, value_name = "BIN", default_value = "vblade")]
     pub vblade: PathBuf,
@@ -65,8 +69,9 @@ pub struct CompareArgs {
     #[arg(long, value_name = "S")]
     pub interval: Option<f64>,
     /// What to measure instead of the profile's cases: OP is read, write-volatile, write-durable,
-    /// mixed-volatile or mixed-durable, addresses are random; repeat it for more.
-    #[arg(long, value_name = "OP:BYTES[:WINDOW]", help_heading = "Cases")]
+    /// mixed-volatile or mixed-durable, addresses are random; BUSY exports share the load, with WINDOW
+    /// requests in flight on each, beside IDLE others; repeat it for more.
+    #[arg(long, value_name = "OP:BYTES[:WINDOW[:BUSY[+IDLE]]]", help_heading = "Cases")]
     pub case: Vec<Case>,
     /// MTU to measure at [default: 1500, or 9000 for requests that do not fit that].
     #[arg(long, value_name = "N", help_heading = "Cases", conflicts_with = "remote")]

@@ -64,6 +64,9 @@ pub struct EchoArgs {
     /// Address to answer at.
     #[arg(long, value_name = "SHELF.SLOT", default_value = "0.1")]
     pub export: Address,
+    /// Answer also at the slots after it, as this many exports.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    pub exports: u8,
     /// Pin to this core.
     #[arg(long, value_name = "CORE")]
     pub cpu: Option<usize>,

@@ -1,5 +1,7 @@
 //! The conditions of a comparison.
 
+use anyhow::Result;
+
 use crate::conditions::{self, condition};
 use crate::outcome::Condition;
 
@@ -9,11 +11,20 @@ use super::plan::Plan;
 use super::target::{Target, xblade_told};
 
 /// What the CPU time of a target's process includes, and what it does not.
-const CHARGED: &str = "CPU seconds for a million requests, of the target's process with all its threads, io_uring's \
-     workers included, and with what it spends looking for work; not included are other kernel threads (kworkers \
+const CHARGED: &str = "per request, of the target's process with all its threads, io_uring's workers included, and \
+     with what it spends looking for work; \"over echo\": what it is more than the echo's; not included are other kernel threads (kworkers \
      that complete writes, the journal, ksoftirqd) and interrupts while it does not run: \"core busy\" has those \
      that ran on its core, with all else that ran there. On a veth pair the receiver's path runs on the sender's \
      core: \"gen kernel\" is the share of the generator's core that the kernel took, for both of them";
+
+/// What a target measures itself.
+const INSIDE: &str = "from a frame's arrival in the XDP program to its reply, as xblade counts it for its first \
+     export from its start, warm-up included; other targets count none";
+
+/// What "user ns" and "calls" are.
+const TRACED: &str = "time in user mode, and system calls, of the target's process per request: from a measurement \
+     after each one, half as long and at most 1 s, in which BPF programs time and count the calls. Interrupts and \
+     page faults are in it, softirqs are not, nor is what the way into and out of the kernel takes in a calibration";
 
 /// The conditions common to all targets.
 pub fn of_all(plan: &Plan, pair: &Pair, versions: Vec<Condition>) -> Vec<Condition> {
@@ -33,6 +44,7 @@ pub fn of_all(plan: &Plan, pair: &Pair, versions: Vec<Condition>) -> Vec<Conditi
         condition("page cache", page_cache),
         condition("rounds", rounds(plan)),
         condition("CPU time", CHARGED),
+        condition("inside", INSIDE),
         condition("gen idle", "near 0 the generator is the limit, and the target could do more"),
     ]);
     if plan.cases.iter().any(|case| case.durable) {
@@ -52,6 +64,15 @@ pub fn of_all(plan: &Plan, pair: &Pair, versions: Vec<Condition>) -> Vec<Conditi
     all
 }
 
+/// How system calls and time in user mode were measured.
+pub fn of_tracer(call_ns: &Result<f64>) -> Condition {
+    let text = match call_ns {
+        Ok(call_ns) => format!("{TRACED} ({call_ns:.0} ns); fio reports its own user time"),
+        Err(error) => format!("user time from the kernel's ticks, system calls not counted: {error:#}"),
+    };
+    condition("user ns, calls", text)
+}
+
 /// The conditions of a running target.
 pub fn of_target(target: &Target, case: &Case, said: &str, pair: &Pair) -> Vec<Condition> {
     let durability = match (target, case.durable) {
@@ -61,7 +82,10 @@ pub fn of_target(target: &Target, case: &Case, said: &str, pair: &Pair) -> Vec<C
     };
     let mut all = vec![condition("durability", durability)];
     all.extend(pair.target.xdp().map(|mode| condition("XDP at the target", mode)));
-    if matches!(target, Target::Xblade(_)) {
+    if matches!(target, Target::Vblade(_)) {
+        all.push(condition("vblade -b", case.buffer_count().to_string()));
+    }
+    if matches!(target, Target::Xblade { .. }) {
         all.extend(xblade_told(said));
     }
     all

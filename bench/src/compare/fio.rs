@@ -2,7 +2,6 @@
 //! uses RWF_DSYNC and is acknowledged when the cache of the device has been flushed.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -12,6 +11,7 @@ use crate::args::Op;
 use crate::outcome::{Cost, Latencies, Outcome, Setup, Side};
 
 use super::case::Case;
+use super::files::Served;
 use super::plan::Plan;
 
 /// Prefix of the names of threads that io_uring starts for fio. fio's own figures leave
@@ -19,29 +19,30 @@ use super::plan::Plan;
 pub const WORKERS: &str = "iou-";
 
 /// The command that runs it.
-pub fn command(case: &Case, file: &Path, plan: &Plan) -> Command {
+pub fn command(case: &Case, served: &Served, plan: &Plan) -> Command {
     let rw = match case.op {
         Op::Read => "randread",
         Op::Write => "randwrite",
         Op::Mixed => "randrw",
     };
     let ms = |seconds: f64| (seconds * 1e3) as u64;
+    let files = served.exports.iter().take(case.busy.into());
+    let files: Vec<_> = files.map(|(_, file)| file.to_string_lossy()).collect();
     let options = format!(
         "-c {} fio --name=bare --thread --ioengine=io_uring --direct=1 --time_based --norandommap --randrepeat=0 \
          --allow_file_create=0 --fallocate=none --output-format=json+ --rw={rw} --rwmixread={} --sync={} --bs={} \
-         --iodepth={} --ramp_time={}ms --runtime={}ms --size={}MiB",
+         --iodepth={} --ramp_time={}ms --runtime={}ms",
         plan.target_core,
         case.read_percent,
         if case.durable { "dsync" } else { "none" },
         case.bytes(),
-        case.window,
+        usize::from(case.window) * files.len(),
         ms(plan.warm_up),
-        ms(plan.seconds),
-        plan.mib
+        ms(plan.seconds)
     );
     let mut command = Command::new("taskset");
     command.args(options.split_whitespace());
-    command.arg(format!("--filename={}", file.display()));
+    command.arg(format!("--filename={}", files.join(":")));
     command.args(case.rate.map(|rate| format!("--rate_iops={rate:.0}")));
     command
 }
@@ -185,11 +186,17 @@ mod tests {
     #[test]
     fn only_durable_writes_are_synced_and_rates_are_kept() {
         let mut plan = Plan::find("quick").unwrap();
-        (plan.mib, plan.warm_up, plan.seconds) = (7, 0.5, 1.5);
-        let of = |case: Case| format!("{:?}", command(&case, Path::new("/d/f"), &plan)).replace('"', "");
+        (plan.warm_up, plan.seconds) = (0.5, 1.5);
+        let of = |case: Case| {
+            let exports = case.addresses().into_iter().map(|address| (address, "/d/f".into())).collect();
+            let served = Served { exports, control: "/d/c".into() };
+            format!("{:?}", command(&case, &served, &plan)).replace('"', "")
+        };
         let durable = of(Case { window: 3, ..case(Op::Write) });
-        let wanted = "--sync=dsync --bs=4096 --iodepth=3 --ramp_time=500ms --runtime=1500ms --size=7MiB";
+        let wanted = "--sync=dsync --bs=4096 --iodepth=3 --ramp_time=500ms --runtime=1500ms";
         assert!(durable.contains("--rw=randwrite") && durable.contains(wanted), "{durable}");
+        let two = of(Case { window: 3, busy: 2, ..case(Op::Write) });
+        assert!(two.contains("--iodepth=6") && two.contains("--filename=/d/f:/d/f"), "{two}");
         assert!(of(Case { durable: false, ..case(Op::Write) }).contains("--sync=none"));
         let mixed = of(Case { read_percent: 70, rate: Some(99.6), ..case(Op::Mixed) });
         assert!(

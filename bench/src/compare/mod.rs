@@ -20,6 +20,8 @@ mod table;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tracer;
+mod verdict;
 mod warnings;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +41,7 @@ use pair::Pair;
 use plan::Plan;
 use rig::Rig;
 use target::Programs;
+use tracer::Tracer;
 
 /// Measures, and writes the results. Returns `false` if a request failed or data was
 /// wrong.
@@ -60,15 +63,18 @@ pub fn run(args: &CompareArgs) -> Result<bool> {
         None => Pair::veth()?,
     };
     let mut conditions = conditions::of_all(&plan, &pair, programs.versions(&plan.targets));
-    let rig = Rig::new(&plan, programs, pair, args.port, &stop)?;
+    let call_ns = Tracer::calibrate();
+    conditions.push(conditions::of_tracer(&call_ns));
+    let rig = Rig::new(&plan, programs, pair, args.port, call_ns.ok(), &stop)?;
     let section = |case: &Case| Ok(section(case.name(), rig.measure(case)?));
-    let sections = plan.cases.iter().map(section).collect::<Result<_>>()?;
+    let sections = plan.cases.iter().map(section).collect::<Result<Vec<_>>>()?;
     if args.hosts.is_some() {
         conditions.extend(rig.generator.take());
     }
     drop(rig);
     let title = format!("xblade-bench compare: {}", plan.profile);
-    let document = Document { title, conditions, warnings, sections };
+    let verdict = verdict::of(&sections, &warnings);
+    let document = Document { title, verdict, conditions, warnings, sections };
     print!("{}", report::markdown(&document));
     report::write_all(&document, &directory)?;
     let page = directory.join("report.html");
@@ -84,10 +90,12 @@ fn section(title: String, samples: Vec<Sample>) -> Section {
         let merged = samples::merged(&of)?;
         Some(Outcome { warnings: warnings::of_target(&of, &merged), ..merged })
     };
+    let rows = table::rows(&samples);
     Section {
-        table: Some(table::table(&samples)),
+        table: Some(table::table(&samples, &rows)),
         outcomes: samples::names(&samples).into_iter().filter_map(outcome).collect(),
         ratios: samples::ratios(&samples),
+        rows,
         title,
         samples,
     }

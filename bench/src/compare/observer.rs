@@ -40,7 +40,7 @@ impl Reading {
             generator_core_busy: generator.map(|[busy, ..]| busy),
             generator_core_kernel: generator.map(|[_, kernel, _]| kernel),
             steal: generator.map_or(target_steal, |[.., steal]| f64::midpoint(target_steal, steal)),
-            dropped: 0,
+            ..Machine::default()
         }
     }
 }

@@ -11,7 +11,6 @@ use crate::args::TwoHosts;
 
 use super::case::Case;
 use super::shell;
-use super::target::EXPORT;
 
 /// Interface names. Each is alone in its namespace, so they cannot collide.
 const TARGET_IF: &str = "xbbt";
@@ -129,7 +128,7 @@ impl Pair {
             shlex::split(remote).with_context(|| format!("--remote '{remote}': a quotation mark is open"))?;
         let end = |reach, interface: &String| End { reach, interface: interface.clone() };
         let pair = Self { target: end(here, ours), initiator: end(there, theirs), namespaces: vec![] };
-        pair.check().with_context(|| format!("--remote '{remote}'"))?;
+        pair.check(cases).with_context(|| format!("--remote '{remote}'"))?;
         let (here, there) = (pair.target.mtu()?, pair.initiator.mtu()?);
         for case in cases {
             let (mtu, bytes) = (case.mtu, case.bytes());
@@ -154,9 +153,9 @@ impl Pair {
         }
     }
 
-    /// Checks that the other host has this program, and that no target answers at the address
-    /// that will be written to.
-    fn check(&self) -> Result<()> {
+    /// Checks that the other host has this program, and that no target answers at an address that
+    /// will be written to.
+    fn check(&self, cases: &[Case]) -> Result<()> {
         let own = concat!("xblade-bench ", env!("CARGO_PKG_VERSION"));
         let there = self.initiator.run(&[BENCH, "--version"])?;
         let (there, interface) = (there.trim(), &self.initiator.interface);
@@ -164,10 +163,13 @@ impl Pair {
         // Fails if no one answers.
         let text = self.initiator.run(&[BENCH, "discover", "--json", "--interface", interface]);
         let exports: Vec<Value> = text.map_or(Ok(vec![]), |text| serde_json::from_str(&text))?;
+        let ours: Vec<String> = cases.iter().flat_map(Case::addresses).collect();
+        let taken = ours.iter().find(|ours| exports.iter().any(|export| export["export"] == ours.as_str()));
         ensure!(
-            !exports.iter().any(|export| export["export"] == EXPORT),
-            "a target answers at {EXPORT} on {interface} already, and would be overwritten: stop it, or measure on \
-             another network"
+            taken.is_none(),
+            "a target answers at {} on {interface} already, and would be overwritten: stop it, or measure on another \
+             network",
+            taken.map_or("", String::as_str)
         );
         Ok(())
     }
@@ -183,9 +185,9 @@ impl Pair {
         [&self.target, &self.initiator].into_iter().try_for_each(set)
     }
 
-    /// Frames dropped by both ends.
-    pub fn drops(&self) -> Result<u64> {
-        Ok(self.target.drops()? + self.initiator.drops()?)
+    /// Frames dropped by the target's end and by the generator's.
+    pub fn drops(&self) -> Result<[u64; 2]> {
+        Ok([self.target.drops()?, self.initiator.drops()?])
     }
 }
 

@@ -15,7 +15,7 @@ use super::case::Case;
 use super::target::Target;
 
 /// The built-in profiles.
-const BUILT_IN: [(&str, &str); 10] = [
+const BUILT_IN: [(&str, &str); 13] = [
     ("quick", include_str!("../../profiles/quick.toml")),
     ("latency", include_str!("../../profiles/latency.toml")),
     ("throughput", include_str!("../../profiles/throughput.toml")),
@@ -23,6 +23,9 @@ const BUILT_IN: [(&str, &str); 10] = [
     ("jumbo", include_str!("../../profiles/jumbo.toml")),
     ("boot-storm", include_str!("../../profiles/boot-storm.toml")),
     ("durable-writes", include_str!("../../profiles/durable-writes.toml")),
+    ("many-exports", include_str!("../../profiles/many-exports.toml")),
+    ("many-exports-disk", include_str!("../../profiles/many-exports-disk.toml")),
+    ("before", include_str!("../../profiles/before.toml")),
     ("soak", include_str!("../../profiles/soak.toml")),
     ("table-memory", include_str!("../../profiles/table-memory.toml")),
     ("table-disk", include_str!("../../profiles/table-disk.toml")),
@@ -142,7 +145,7 @@ impl Plan {
     /// Lists the built-in profiles, one per line.
     pub fn list() -> Result<String> {
         let line =
-            |(name, text): &(&str, &str)| Ok(format!("{name:<15} {}\n", Self::read(name, text)?.about));
+            |(name, text): &(&str, &str)| Ok(format!("{name:<18} {}\n", Self::read(name, text)?.about));
         BUILT_IN.iter().map(line).collect()
     }
 

@@ -2,6 +2,8 @@
 
 use crate::outcome::{Interval, Outcome, Ratio, Sample, Spread};
 
+use super::target::{BEFORE, XBLADE};
+
 /// The names of the targets, in order.
 pub fn names(samples: &[Sample]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
@@ -23,20 +25,37 @@ pub fn iops(samples: &[Sample], target: &str) -> Option<Spread> {
     Spread::of(of(samples, target).map(|sample| sample.outcome.iops()))
 }
 
-/// The ratio of two targets in the same round, over all rounds: what slows the whole
-/// machine for a while slows both.
-pub fn ratio(samples: &[Sample], target: &str, to: &str) -> Option<Spread> {
-    let within = |sample: &Sample| {
+/// A figure of two targets in the same round, over all rounds: what slows the whole machine for
+/// a while slows both.
+pub fn within(
+    samples: &[Sample],
+    target: &str,
+    to: &str,
+    figure: impl Fn(&Sample, &Sample) -> Option<f64>,
+) -> Option<Spread> {
+    let of_round = |sample: &Sample| {
         let other = of(samples, to).find(|other| other.round == sample.round)?;
-        Some(sample.outcome.iops() / other.outcome.iops())
+        figure(sample, other)
     };
-    Spread::of(of(samples, target).filter_map(within))
+    Spread::of(of(samples, target).filter_map(of_round))
 }
 
-/// The ratios of all targets to the references.
+/// The ratio of the rates of two targets.
+pub fn ratio(samples: &[Sample], target: &str, to: &str) -> Option<Spread> {
+    within(samples, target, to, |one, other| Some(one.outcome.iops() / other.outcome.iops()))
+}
+
+/// The name of the same target in the build before.
+pub fn before(target: &str) -> Option<String> {
+    target.strip_prefix(XBLADE).map(|variant| format!("{BEFORE}{variant}"))
+}
+
+/// The ratios of all targets to the references, and to the build before.
 pub fn ratios(samples: &[Sample]) -> Vec<Ratio> {
     let (names, references) = (names(samples), references(samples));
+    let earlier: Vec<_> = names.iter().filter_map(|target| Some((*target, before(target)?))).collect();
     let pairs = names.iter().flat_map(|target| references.iter().map(move |to| (*target, *to)));
+    let pairs = pairs.chain(earlier.iter().map(|(target, to)| (*target, to.as_str())));
     let ratio = |(target, to): (&str, &str)| {
         Some(Ratio { target: target.to_owned(), to: to.to_owned(), rounds: ratio(samples, target, to)? })
     };
@@ -112,8 +131,16 @@ mod tests {
 
     #[test]
     fn of_several_vblades_the_first_is_compared_with() {
-        let names = ["xblade", "vblade -b 64 -d -s", "vblade -b 64"];
-        assert_eq!(references(&fake::samples(&names, &[100.0, 50.0, 1.0])), ["vblade -b 64 -d -s"]);
+        let names = ["xblade", "vblade -d -s", "vblade"];
+        assert_eq!(references(&fake::samples(&names, &[100.0, 50.0, 1.0])), ["vblade -d -s"]);
+    }
+
+    #[test]
+    fn a_build_is_compared_with_the_same_target_of_the_build_before() {
+        let names = ["before store=mmap", "before", "xblade store=mmap", "xblade store=ram"];
+        let all = ratios(&fake::samples(&names, &[100.0, 1.0, 150.0, 7.0]));
+        let found: Vec<_> = all.iter().map(|r| (r.target.as_str(), r.to.as_str(), r.rounds.median)).collect();
+        assert_eq!(found, [("xblade store=mmap", "before store=mmap", 1.5)]);
     }
 }
 

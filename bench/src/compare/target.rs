@@ -5,21 +5,26 @@ use std::process::Command;
 use std::str::FromStr;
 
 use anyhow::{Context, Error, Result, bail, ensure};
+use serde_json::Value;
 
 use crate::args::CompareArgs;
 use crate::conditions::condition;
 use crate::load::Pattern;
-use crate::outcome::Condition;
+use crate::outcome::{Condition, Inside};
 
 use super::case::Case;
+use super::files::Served;
 use super::pair::End;
 use super::plan::Plan;
 use super::shell;
 
-/// The address of every target, its shelf and its slot.
-pub const EXPORT: &str = "0.1";
+/// The address of the first export, its shelf and its slot.
+const EXPORT: &str = "0.1";
 const SHELF: &str = "0";
 const SLOT: &str = "1";
+/// The daemon, and an earlier build of it, as targets.
+pub const XBLADE: &str = "xblade";
+pub const BEFORE: &str = "before";
 /// The variants of vblade, with their options: `-s` is O_SYNC, `-d` O_DIRECT. Without
 /// `-s`, data in the cache of the device is not on stable storage.
 const VBLADE: [(&str, &str); 4] = [("cache", ""), ("s", " -s"), ("d", " -d"), ("ds", " -d -s")];
@@ -29,8 +34,15 @@ const VBLADE: [(&str, &str); 4] = [("cache", ""), ("s", " -s"), ("d", " -d"), ("
 pub enum Target {
     /// The echo: the ceiling of the path.
     Echo,
-    /// The daemon, with its default store or the named one.
-    Xblade(Option<String>),
+    /// The daemon.
+    Xblade {
+        /// Whether it is the build of `--before`.
+        before: bool,
+        /// Its store, with options; if `None`, its default one.
+        store: Option<String>,
+        /// Whether its workers never sleep.
+        spin: bool,
+    },
     /// vblade, which xblade replaces, with the options of a variant; if `None`, with
     /// `-s` where a case is durable.
     Vblade(Option<&'static str>),
@@ -50,11 +62,13 @@ impl Target {
     pub fn name(&self, case: &Case) -> String {
         let name = match self {
             Self::Echo => "echo".to_owned(),
-            Self::Xblade(None) => "xblade".to_owned(),
-            Self::Xblade(Some(store)) => format!("xblade store={store}"),
-            Self::Vblade(options) => {
-                format!("vblade -b {}{}", case.buffer_count(), vblade_options(*options, case))
+            Self::Xblade { before, store, spin } => {
+                let store = store.as_ref().map_or(String::new(), |store| format!(" store={store}"));
+                let (name, idle) =
+                    (if *before { BEFORE } else { XBLADE }, if *spin { " idle=spin" } else { "" });
+                format!("{name}{store}{idle}")
             }
+            Self::Vblade(options) => format!("vblade{}", vblade_options(*options, case)),
             Self::Fio { busy: false } => "fio".to_owned(),
             Self::Fio { busy: true } => "fio beside a busy core".to_owned(),
             Self::Custom(name, _) => name.clone(),
@@ -74,14 +88,22 @@ impl Target {
 
     /// Whether it stores data, in its own file.
     pub fn has_file(&self) -> bool {
-        *self != Self::Echo && *self != Self::Xblade(Some("null".to_owned()))
+        match self {
+            Self::Echo => false,
+            Self::Xblade { store, .. } => store.as_deref() != Some("null"),
+            _ => true,
+        }
     }
 
-    /// Whether it can be measured in a case: data can only be checked where it is stored,
-    /// and fio generates its own addresses.
+    /// Whether it can be measured in a case: data can only be checked where it is stored, fio
+    /// generates its own addresses, and others serve one export.
     pub fn fits(&self, case: &Case) -> bool {
-        (!case.verify || self.has_file())
-            && (!self.is_fio() || (case.pattern == Pattern::Random && !case.verify))
+        let fits = match self {
+            Self::Echo | Self::Xblade { .. } => true,
+            Self::Fio { .. } => case.pattern == Pattern::Random && !case.verify,
+            Self::Vblade(_) | Self::Custom(..) => case.is_single(),
+        };
+        fits && (!case.verify || self.has_file())
     }
 
     /// A target of `--target-cmd`, from NAME=COMMAND.
@@ -92,6 +114,12 @@ impl Target {
         ensure!(!name.trim().is_empty() && !words.is_empty(), "'{text}': give NAME=COMMAND");
         Ok(Self::Custom(name.trim().to_owned(), words))
     }
+}
+
+/// Whether this may follow `xblade:`. The daemon checks whether there is such a store.
+fn is_xblade(variant: Option<&str>) -> bool {
+    let words: Vec<&str> = variant.map_or(vec![], |variant| variant.split(':').collect());
+    words.iter().all(|word| !word.is_empty()) && matches!(words.as_slice(), [] | [_] | [_, "spin"])
 }
 
 /// The options of a variant of vblade in a case.
@@ -109,14 +137,23 @@ impl FromStr for Target {
             ("echo", None) => Self::Echo,
             ("fio", None) => Self::Fio { busy: false },
             ("fio", Some("busy")) => Self::Fio { busy: true },
-            // The daemon checks whether there is such a store.
-            ("xblade", store) if store != Some("") => {
-                Self::Xblade(store.map(|store| store.replace('+', ",")))
+            (XBLADE | BEFORE, variant) if is_xblade(variant) => {
+                let (store, spin) = match variant.and_then(|variant| variant.strip_suffix("spin")) {
+                    Some(store) if store.is_empty() || store.ends_with(':') => {
+                        (store.strip_suffix(':'), true)
+                    }
+                    _ => (variant, false),
+                };
+                let store = store.map(|store| store.replace('+', ","));
+                Self::Xblade { before: name == BEFORE, store, spin }
             }
             ("vblade", None) => Self::Vblade(None),
             ("vblade", Some(_)) if vblade.is_some() => Self::Vblade(vblade),
             _ => {
-                bail!("'{text}' is no target: give echo, xblade[:STORE], vblade[:cache|s|d|ds] or fio[:busy]")
+                bail!(
+                    "'{text}' is no target: give echo, xblade[:STORE][:spin], before[:STORE][:spin], \
+                     vblade[:cache|s|d|ds] or fio[:busy]"
+                )
             }
         })
     }
@@ -128,6 +165,7 @@ pub struct Programs {
     /// This program.
     pub own: PathBuf,
     xblade: PathBuf,
+    before: Option<PathBuf>,
     vblade: PathBuf,
 }
 
@@ -137,7 +175,7 @@ impl Programs {
     pub fn find(args: &CompareArgs, plan: &mut Plan) -> Result<(Self, Vec<String>)> {
         let own = std::env::current_exe().context("cannot find this program")?;
         let xblade = args.xblade.clone().unwrap_or_else(|| own.with_file_name("xblade"));
-        let programs = Self { own, xblade, vblade: args.vblade.clone() };
+        let programs = Self { own, xblade, before: args.before.clone(), vblade: args.vblade.clone() };
         let mut warnings = Vec::new();
         for target in &plan.targets {
             let program = programs.of(target);
@@ -147,6 +185,12 @@ impl Programs {
                 Target::Fio { .. } => "`apt-get install fio` (3.23 or later)",
                 Target::Custom(name, _) => {
                     bail!("the target {name}: there is no program `{}`", program.display())
+                }
+                Target::Xblade { before: true, .. } => {
+                    bail!(
+                        "{}: there is no such program: name the build before with --before",
+                        program.display()
+                    )
                 }
                 _ => bail!("{}: there is no such program: name the daemon with --xblade", program.display()),
             };
@@ -166,7 +210,8 @@ impl Programs {
     fn of<'a>(&'a self, target: &'a Target) -> &'a Path {
         match target {
             Target::Echo => &self.own,
-            Target::Xblade(_) => &self.xblade,
+            Target::Xblade { before: true, .. } => self.before.as_deref().unwrap_or(Path::new(BEFORE)),
+            Target::Xblade { .. } => &self.xblade,
             Target::Vblade(_) => &self.vblade,
             Target::Fio { .. } => Path::new("fio"),
             Target::Custom(_, words) => Path::new(words.first().map_or("", String::as_str)),
@@ -179,13 +224,15 @@ impl Programs {
         for target in targets {
             let program = self.of(target).to_string_lossy();
             let (name, words) = match target {
-                Target::Xblade(_) => ("xblade", vec![&*program, "--version"]),
+                Target::Xblade { before: true, .. } => (BEFORE, vec![&*program, "--version"]),
+                Target::Xblade { .. } => (XBLADE, vec![&*program, "--version"]),
                 Target::Vblade(_) => ("vblade", vec!["dpkg-query", "-W", "-f=${Version}", "vblade"]),
                 Target::Fio { .. } => ("fio", vec![&*program, "--version"]),
                 _ => continue,
             };
             let said = shell::run(&words).unwrap_or_else(|_| "unknown".to_owned());
-            let version = condition(name, said.trim());
+            let from = if name == BEFORE { format!(", {program}") } else { String::new() };
+            let version = condition(name, said.trim().to_owned() + &from);
             if !versions.contains(&version) {
                 versions.push(version);
             }
@@ -194,21 +241,27 @@ impl Programs {
     }
 
     /// The command of a target of the network at its end of a pair.
-    pub fn command(&self, target: &Target, case: &Case, plan: &Plan, end: &End, file: &Path) -> Command {
+    pub fn command(&self, target: &Target, case: &Case, plan: &Plan, end: &End, served: &Served) -> Command {
         let mut command = end.command(plan.target_core, self.of(target));
         let (core, count) = (plan.target_core.to_string(), case.buffer_count().to_string());
+        let file = served.exports.first().map_or(Path::new(""), |(_, file)| file);
         match target {
             Target::Echo => command
                 .args(format!("echo --export {EXPORT} --cpu {core} --buffer-count {count}").split(' '))
-                .args(["--interface", &end.interface]),
+                .args(["--interface", &end.interface, "--exports", &case.busy.to_string()]),
             // A production instance may run beside it. Options of the user take precedence.
-            Target::Xblade(store) => {
+            Target::Xblade { store, spin, .. } => {
                 let has_count = plan.xblade_options.iter().any(|word| word.starts_with("--buffer-count"));
+                let export = |export| xblade_export(store.as_deref(), case, export, plan.mib);
                 command
-                    .args(["serve", &xblade_export(store.as_deref(), case, file, plan.mib)])
-                    .args(format!("--control none --state none --cores {core}").split(' '))
+                    .arg("serve")
+                    .args(served.exports.iter().map(export))
+                    .arg("--control")
+                    .arg(&served.control)
+                    .args(format!("--state none --cores {core}").split(' '))
                     .args(["--interface", &end.interface])
                     .args(if has_count { vec![] } else { vec!["--buffer-count", &count] })
+                    .args(if *spin { vec!["--idle", "spin"] } else { vec![] })
                     .args(&plan.xblade_options)
             }
             Target::Vblade(variant) => command
@@ -229,6 +282,29 @@ impl Programs {
         };
         command
     }
+
+    /// The times from arrival to reply that a running target has counted since its start: those of
+    /// its first export, of the operation that it executed most. `None` if it counts none.
+    pub fn inside(&self, target: &Target, control: &Path) -> Option<Inside> {
+        let Target::Xblade { .. } = target else { return None };
+        let program = self.of(target).to_string_lossy();
+        inside(&shell::run(&[&program, "stats", "--json", "--control", &control.to_string_lossy()]).ok()?)
+    }
+}
+
+/// From the answer of `xblade stats`.
+fn inside(stats: &str) -> Option<Inside> {
+    let stats: Value = serde_json::from_str(stats).ok()?;
+    let exports = stats["exports"].as_array()?.iter();
+    let times = exports
+        .filter(|export| export["address"] == EXPORT)
+        .filter_map(|export| export["response"].as_object());
+    let inside = |times: &Value| {
+        let us = |name| Some(times[name].as_f64()? / 1e3);
+        Some(Inside { count: times["count"].as_u64()?, p50_us: us("p50-ns")?, p99_us: us("p99-ns")? })
+    };
+    let all = times.flat_map(|times| times.values()).filter_map(inside);
+    all.filter(|times| times.count > 0).max_by_key(|times| times.count)
 }
 
 /// Whether a program exists, at its path or in `$PATH`.
@@ -240,8 +316,8 @@ fn is_there(program: &Path) -> bool {
 }
 
 /// The export argument. The daemon checks the name of the store.
-fn xblade_export(store: Option<&str>, case: &Case, file: &Path, mib: u64) -> String {
-    let export = format!("{EXPORT}={}", file.display());
+fn xblade_export(store: Option<&str>, case: &Case, (address, file): &(String, PathBuf), mib: u64) -> String {
+    let export = format!("{address}={}", file.display());
     let store = store.map_or(String::new(), |store| format!(",store={store}"));
     let more = match store.as_str() {
         // It has no file that gives the size, and stores nothing.
@@ -265,6 +341,7 @@ pub fn xblade_told(log: &str) -> impl Iterator<Item = Condition> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use serde_json::json;
 
     use super::*;
     use crate::args::{Args, Command as Subcommand};
@@ -290,16 +367,20 @@ mod tests {
                 "fio",
                 "xblade store=direct",
                 "xblade store=null (not durable)",
-                "vblade -b 64 -s",
-                "vblade -b 64 (not durable)",
-                "vblade -b 64 -s",
-                "vblade -b 64 -d (not durable)",
-                "vblade -b 64 -d -s",
+                "vblade -s",
+                "vblade (not durable)",
+                "vblade -s",
+                "vblade -d (not durable)",
+                "vblade -d -s",
             ]
         );
         assert_eq!(
             names("vblade,vblade:d,xblade:file+sync=each", &case("read:512:100")),
-            ["vblade -b 100", "vblade -b 100 -d", "xblade store=file,sync=each"]
+            ["vblade", "vblade -d", "xblade store=file,sync=each"]
+        );
+        assert_eq!(
+            names("xblade:spin,before,before:mmap,before:direct+sync=each:spin", &case("read:512")),
+            ["xblade idle=spin", "before", "before store=mmap", "before store=direct,sync=each idle=spin"]
         );
     }
 
@@ -321,7 +402,17 @@ mod tests {
 
     #[test]
     fn a_wrong_target_is_refused_by_name() {
-        for wrong in ["ublade", "xblade:", "vblade:x", "fio:x", "echo:", ""] {
+        for wrong in [
+            "ublade",
+            "xblade:",
+            "xblade::spin",
+            "before:mmap:x",
+            "xblade:a:b:spin",
+            "vblade:x",
+            "fio:x",
+            "echo:",
+            "",
+        ] {
             let said = wrong.parse::<Target>().unwrap_err().to_string();
             assert!(said.contains("vblade[:cache|s|d|ds]"), "{wrong}: {said}");
         }
@@ -363,6 +454,7 @@ mod tests {
     fn what_has_to_be_there_is_an_error_by_name() {
         for (words, why) in [
             ("--targets xblade --xblade /no/xblade", "/no/xblade: there is no such program"),
+            ("--targets before", "name the build before with --before"),
             ("--targets vblade --vblade /no/vblade", "nothing left to measure"),
             (
                 "--targets echo --target-cmd a=no-such-program",
@@ -378,7 +470,10 @@ mod tests {
     fn words(options: &str, target: &Target, case: &Case) -> Vec<String> {
         let (plan, programs, _) = plan(&format!("--targets echo --xblade x {options}")).unwrap();
         let end = End { reach: vec![], interface: "i".to_owned() };
-        let command = programs.command(target, case, &plan, &end, Path::new("/d/f"));
+        let exports = case.addresses().into_iter().chain(case.idle_addresses());
+        let exports = exports.map(|address| (address, PathBuf::from("/d/f"))).collect();
+        let served = Served { exports, control: PathBuf::from("/d/c") };
+        let command = programs.command(target, case, &plan, &end, &served);
         let words = command.get_args().skip(2).map(|word| word.to_string_lossy().into_owned());
         words.collect()
     }
@@ -386,7 +481,8 @@ mod tests {
     #[test]
     fn stores_are_passed_through_and_durability_is_the_case_s() {
         let (durable, volatile) = (case("write-durable:4096"), case("write-volatile:4096"));
-        let of = |store, case| xblade_export(store, case, Path::new("/d/f"), 7);
+        let export = ("0.1".to_owned(), PathBuf::from("/d/f"));
+        let of = |store, case| xblade_export(store, case, &export, 7);
         assert_eq!(of(None, &volatile), "0.1=/d/f,durability=volatile");
         assert_eq!(of(None, &durable), "0.1=/d/f");
         assert_eq!(of(Some("direct"), &durable), "0.1=/d/f,store=direct");
@@ -398,14 +494,43 @@ mod tests {
     fn it_advertises_as_many_in_flight_as_the_case_has_unless_told_otherwise() {
         let of = |options: &str, window: u16| {
             let case = Case { window, ..case("write-durable:4096") };
-            words(options, &Target::Xblade(None), &case).join(" ")
+            words(options, &target("xblade"), &case).join(" ")
         };
         assert_eq!(
             of("", 200),
-            "x serve 0.1=/d/f --control none --state none --cores 1 --interface i --buffer-count 200"
+            "x serve 0.1=/d/f --control /d/c --state none --cores 1 --interface i --buffer-count 200"
         );
         assert!(of("", 1).ends_with("--buffer-count 64"));
         assert!(of("--xblade-option --buffer-count=7", 1).ends_with("--interface i --buffer-count=7"));
+    }
+
+    #[test]
+    fn every_export_is_served_and_a_worker_spins_if_told() {
+        let many = case("read:512:1:2+2");
+        let words = |word| words("--before y", &target(word), &many).join(" ");
+        let exports = "serve 0.1=/d/f,durability=volatile 0.2=/d/f,durability=volatile 1.1=/d/f,durability=volatile \
+                       1.2=/d/f,durability=volatile --control /d/c";
+        assert!(words("xblade").starts_with(&format!("x {exports}")), "{}", words("xblade"));
+        assert!(words("before:spin").starts_with(&format!("y {exports}")), "{}", words("before:spin"));
+        assert!(words("before:spin").ends_with("--idle spin") && !words("before").contains("spin"));
+        assert!(words("echo").ends_with("--interface i --exports 2"), "{}", words("echo"));
+        let fitting = ["echo", "xblade", "before", "vblade", "fio"].map(|word| target(word).fits(&many));
+        assert_eq!(fitting, [true, true, true, false, true]);
+    }
+
+    #[test]
+    fn times_from_arrival_to_reply_are_those_of_the_loaded_export() {
+        let times = |count, p50| json!({ "count": count, "p50-ns": p50, "p99-ns": 20 * p50, "max-ns": 1 });
+        let stats = |address: &str| {
+            let response =
+                json!({ "read": times(700, 5500), "write": times(300, 9000), "query": times(0, 1) });
+            let idle = json!({ "address": "1.1", "response": { "read": times(9999, 1) } });
+            json!({ "exports": [idle, { "address": address, "response": response }] }).to_string()
+        };
+        assert_eq!(inside(&stats("0.1")), Some(Inside { count: 700, p50_us: 5.5, p99_us: 110.0 }));
+        for none in [&*stats("0.2"), "{}", "", "{\"exports\": [{\"address\": \"0.1\", \"response\": {}}]}"] {
+            assert_eq!(inside(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -61,8 +61,15 @@ pub fn of_target(samples: &[&Sample], merged: &Outcome) -> Vec<String> {
     found.extend(counted([
         (sum(Sample::faults), "sectors held the wrong data"),
         (sum(Sample::failed), "requests failed"),
-        (sum(|sample| sample.machine.dropped), "frames were dropped on the way"),
     ]));
+    let [dropped, at_target] = [sum(|s| s.machine.dropped), sum(|s| s.machine.dropped_at_target)];
+    if dropped > 0 {
+        found.push(format!(
+            "{dropped} frames were dropped on the way, {at_target} by the target's interface and {} by the \
+             generator's: more came at once than a queue or ring holds, and each lost frame costs its request a second",
+            dropped - at_target.min(dropped)
+        ));
+    }
     let Spread { least, median, most } =
         Spread::of(samples.iter().map(|sample| sample.outcome.iops())).unwrap_or_default();
     let steal = samples.iter().map(|sample| sample.machine.steal).fold(0.0, f64::max);
@@ -123,7 +130,9 @@ mod tests {
     fn each_suspicion_is_told() {
         let two = |change: fn(&mut Sample)| found(&[100.0, 100.0], change);
         assert!(two(|s| s.outcome.trouble.retransmits = 2).starts_with("4 requests were sent again"));
-        assert_eq!(two(|s| s.machine.dropped = 1), "2 frames were dropped on the way");
+        let dropped = two(|s| (s.machine.dropped, s.machine.dropped_at_target) = (3, 1));
+        let ends = "6 frames were dropped on the way, 2 by the target's interface and 4 by the generator's: more came";
+        assert!(dropped.starts_with(ends), "{dropped}");
         assert_eq!(two(|s| s.outcome.trouble.lost = 1), "2 requests failed");
         assert!(two(|s| s.outcome.idle = 0.02).starts_with("the generator was busy 98 % of the time"));
         assert!(two(|s| s.outcome.setup.window = 65).contains("65 is beyond the 64"));

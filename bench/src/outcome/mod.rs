@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use judgement::{applying, counted};
 pub use latencies::{Latencies, Packed};
-pub use sample::{Machine, Ratio, Sample};
+pub use sample::{Inside, Machine, Ratio, Row, Sample, Traced};
 pub use spread::Spread;
 
 /// Maximum number of faults reported in full.

@@ -15,6 +15,30 @@ pub struct Sample {
     pub outcome: Outcome,
     /// The machine meanwhile.
     pub machine: Machine,
+    /// What was counted in a traced measurement after it; `None` where that is impossible.
+    pub traced: Option<Traced>,
+    /// The times from arrival to reply, if the target measures them.
+    pub inside: Option<Inside>,
+}
+
+/// Per request, from a measurement in which the target's system calls were traced.
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize, Debug, Default)]
+pub struct Traced {
+    /// System calls.
+    pub calls: f64,
+    /// Time in user mode, in nanoseconds.
+    pub user_ns: f64,
+}
+
+/// From the arrival of a frame to its reply, as the target counts it since its start.
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize, Debug, Default)]
+pub struct Inside {
+    /// The number of requests.
+    pub count: u64,
+    /// The median, in microseconds.
+    pub p50_us: f64,
+    /// The 99th percentile.
+    pub p99_us: f64,
 }
 
 /// The target's machine during a measurement.
@@ -31,6 +55,47 @@ pub struct Machine {
     pub steal: f64,
     /// Frames that both ends dropped.
     pub dropped: u64,
+    /// Those of them that the target's interface dropped.
+    #[serde(default)]
+    pub dropped_at_target: u64,
+}
+
+/// The figures of a target in a comparison: over the rounds, sums of counts and medians of all
+/// else. `None` where there is no such figure.
+#[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
+pub struct Row {
+    /// The target.
+    pub target: String,
+    /// Requests per second.
+    pub iops: Spread,
+    /// CPU time per request, in microseconds.
+    pub cpu_us: Option<f64>,
+    /// What it is more than the echo's in the same round.
+    pub cpu_us_over_echo: Option<f64>,
+    /// Time in user mode per request, in nanoseconds.
+    pub user_ns: Option<Spread>,
+    /// Its ratio to that of the build before in the same round.
+    pub user_of_before: Option<Spread>,
+    /// System calls per request.
+    pub calls: Option<f64>,
+    /// Fraction of the time that the target's core was busy.
+    pub core_busy: Option<f64>,
+    /// Fraction of the time that the generator's core was in the kernel.
+    pub generator_kernel: Option<f64>,
+    /// Fraction of the time that the generator was idle.
+    pub generator_idle: Option<f64>,
+    /// Percentiles of the response times, in microseconds.
+    pub p50_us: Option<f64>,
+    /// The 99th.
+    pub p99_us: Option<f64>,
+    /// The same from arrival to reply within the target.
+    pub inside_p50_us: Option<f64>,
+    /// The 99th.
+    pub inside_p99_us: Option<f64>,
+    /// Dropped frames.
+    pub drops: Option<u64>,
+    /// Resent requests.
+    pub resent: Option<u64>,
 }
 
 /// The ratio of the rates of two targets.
@@ -49,6 +114,17 @@ impl Sample {
     /// Whether the target was reached over a network.
     pub fn has_network(&self) -> bool {
         !self.outcome.setup.exports.is_empty()
+    }
+
+    /// CPU time per request, in microseconds.
+    pub fn cpu_us(&self) -> Option<f64> {
+        self.outcome.cost_per_request().map(|(user, system)| (user + system) / 1e3)
+    }
+
+    /// Time in user mode per request, in nanoseconds: as traced, else from the kernel's ticks.
+    pub fn user_ns(&self) -> Option<f64> {
+        let traced = self.traced.map(|traced| traced.user_ns);
+        traced.or_else(|| self.outcome.cost_per_request().map(|(user, _)| user))
     }
 
     /// Frames dropped on the way.

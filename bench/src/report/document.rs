@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::{Condition, Latencies, Outcome, Ratio, Sample, Side};
+use crate::outcome::{Condition, Latencies, Outcome, Ratio, Row, Sample, Side};
 
 use super::Table;
 
@@ -11,6 +11,9 @@ use super::Table;
 pub struct Document {
     /// Its title.
     pub title: String,
+    /// What it shows, in a sentence; may be empty.
+    #[serde(default)]
+    pub verdict: String,
     /// The conditions of the measurements.
     pub conditions: Vec<Condition>,
     /// Warnings about all of it.
@@ -52,6 +55,8 @@ pub struct Section {
     pub samples: Vec<Sample>,
     /// The ratios between the outcomes.
     pub ratios: Vec<Ratio>,
+    /// The figures of the table.
+    pub rows: Vec<Row>,
 }
 
 impl Section {

@@ -16,12 +16,15 @@ const READING: &str = "Rates are those of requests that were answered well. Resp
 pub fn html(document: &Document) -> String {
     let title = escape(&document.title);
     let sections: String = document.sections.iter().map(of_section).collect();
+    let titled = |before: &str, text: String| if text.is_empty() { text } else { before.to_owned() + &text };
+    let verdict = titled("<p class=\"verdict\">", escape(&document.verdict));
+    let verdict = if verdict.is_empty() { verdict } else { verdict + "</p>\n" };
+    let conditions = titled("<h2>Conditions</h2>\n", list("conditions", &document.conditions));
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\" xmlns=\"http://www.w3.org/1999/xhtml\">\n<head>\n<meta charset=\"utf-8\"/>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>{title}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{}{}{sections}<footer>{READING}</footer>\n\
-         </main>\n</body>\n</html>\n",
-        list("conditions", &document.conditions),
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{verdict}{}{sections}{conditions}\
+         <footer>{READING}</footer>\n</main>\n</body>\n</html>\n",
         list("suspect", &document.warnings)
     )
 }
@@ -30,7 +33,10 @@ pub fn html(document: &Document) -> String {
 fn of_section(section: &Section) -> String {
     let mut out = format!("<h2>{}</h2>\n{}", escape(&section.title), table(&section.shown()));
     out += &list("suspect", section.warnings());
-    out.extend(plots::plots(section).map(|(_, svg)| format!("<figure>{svg}</figure>\n")));
+    let plots: String = plots::plots(section).map(|(_, svg)| format!("<figure>{svg}</figure>\n")).collect();
+    if !plots.is_empty() {
+        out += &format!("<div class=\"plots\">\n{plots}</div>\n");
+    }
     for outcome in &section.outcomes {
         out += &format!(
             "<details>\n<summary>{}</summary>\n<pre>{}</pre>\n{}</details>\n",
@@ -50,7 +56,9 @@ fn list(class: &str, items: impl IntoIterator<Item: ToString>) -> String {
 
 fn table(table: &Table) -> String {
     let row = |cells: &Vec<String>| {
-        let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
+        // A range goes below its figure: so the table is as narrow as can be.
+        let cell = |cell: &String| format!("<td>{}</td>", escape(cell).replace(" (", "<br/>("));
+        let cells: String = cells.iter().map(cell).collect();
         format!("<tr>{cells}</tr>\n")
     };
     let rows: String = table.rows.iter().map(row).collect();

@@ -6,13 +6,16 @@ use super::Section;
 use super::document::{label, times_of};
 use super::html::escape;
 
-const WIDTH: f64 = 1000.0;
-const HEIGHT: f64 = 380.0;
-/// The edges of the area of the curves. The legend is on its right.
-const LEFT: f64 = 80.0;
-const RIGHT: f64 = 740.0;
-const TOP: f64 = 40.0;
-const BOTTOM: f64 = 330.0;
+/// Narrow, so that text can still be read on a phone.
+const WIDTH: f64 = 560.0;
+/// The edges of the area of the curves. The legend is below it, with a line for each curve: names
+/// may be as long as the plot is wide.
+const LEFT: f64 = 64.0;
+const RIGHT: f64 = 528.0;
+const TOP: f64 = 36.0;
+const BOTTOM: f64 = 290.0;
+const LEGEND: f64 = 360.0;
+const LINE: f64 = 20.0;
 /// The palette of Okabe and Ito, which the colour-blind can distinguish.
 const COLORS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 /// Dashes distinguish curves of the same colour.
@@ -69,8 +72,7 @@ impl Axis {
 
     /// The inverse of the share of slower requests, labelled as a percentile.
     fn percent(least: f64, most: f64) -> Self {
-        let label = |value| format!("{} %", number(100.0 - 100.0 / value));
-        Self { label, ..Self::log(least, most) }
+        Self { label: |value| number(100.0 - 100.0 / value), ..Self::log(least, most) }
     }
 
     /// The position of a value, 0 to 1.
@@ -114,12 +116,13 @@ fn chart(
     let (x, y) = (axis(x, |point| point.0)?, axis(y, |point| point.1)?);
     let across = |value| LEFT + x.at(value) * (RIGHT - LEFT);
     let up = |value| BOTTOM - y.at(value) * (BOTTOM - TOP);
+    let height = LEGEND + LINE * curves.len() as f64 - 8.0;
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" fill=\"none\" \
-         font-family=\"sans-serif\" font-size=\"13\" style=\"color-scheme:light dark;color:CanvasText\">\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" fill=\"none\" \
+         font-family=\"sans-serif\" font-size=\"14\" style=\"color-scheme:light dark;color:CanvasText\">\n"
     );
     out += &text(10.0, 20.0, "start", title);
-    out += &text((LEFT + RIGHT) / 2.0, HEIGHT - 8.0, "middle", below);
+    out += &text((LEFT + RIGHT) / 2.0, BOTTOM + 44.0, "middle", below);
     let mut grid = String::new();
     for tick in x.ticks() {
         out += &text(across(tick), BOTTOM + 18.0, "middle", &(x.label)(tick));
@@ -144,14 +147,14 @@ fn text(x: f64, y: f64, anchor: &str, text: &str) -> String {
 fn drawn(at: usize, curve: &Curve, place: &dyn Fn(Point) -> Point) -> String {
     let color = COLORS[at % COLORS.len()];
     let dash = DASHES[at / COLORS.len() % DASHES.len()];
-    let (legend, side) = (TOP + 20.0 * at as f64, RIGHT + 20.0);
+    let legend = LEGEND + LINE * at as f64 - 5.0;
     let points = curve.points.iter().map(|point| place(*point));
     let line: Vec<String> = points.map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
     let mut out = format!(
-        "<path d=\"M{}M{side} {legend}h25\" stroke=\"{color}\" stroke-width=\"2\" stroke-dasharray=\"{dash}\"/>\n",
+        "<path d=\"M{}M{LEFT} {legend}h25\" stroke=\"{color}\" stroke-width=\"2\" stroke-dasharray=\"{dash}\"/>\n",
         line.join("L")
     );
-    out += &text(side + 32.0, legend + 4.5, "start", &curve.name);
+    out += &text(LEFT + 32.0, legend + 4.5, "start", &curve.name);
     for (point, trouble) in &curve.marks {
         let ((x, y), name) = (place(*point), escape(&curve.name));
         out += &format!(

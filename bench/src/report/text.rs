@@ -82,7 +82,9 @@ fn bar_of(ns: u64) -> usize {
 /// The whole report without plots.
 pub fn markdown(document: &Document) -> String {
     let mut out = format!("# {}\n", one_line(&document.title));
-    out += &list("Conditions:", &document.conditions);
+    if !document.verdict.is_empty() {
+        out += &format!("\n**{}**\n", one_line(&document.verdict));
+    }
     out += &list("**Suspect:**", &document.warnings);
     for section in &document.sections {
         if !section.title.is_empty() {
@@ -91,7 +93,7 @@ pub fn markdown(document: &Document) -> String {
         out += &format!("\n{}", section.shown().markdown());
         out += &list("**Suspect:**", section.warnings());
     }
-    out
+    out + &list("## Conditions", &document.conditions)
 }
 
 fn list(title: &str, items: impl IntoIterator<Item: ToString>) -> String {

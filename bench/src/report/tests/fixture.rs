@@ -63,6 +63,7 @@ pub fn document() -> Document {
     table.row(["xblade store=mmap".to_owned(), "800".to_owned()]);
     Document {
         title: "Two targets, in turn".to_owned(),
+        verdict: "echo is fastest; 1 of 3 rows and the conditions are suspect.".to_owned(),
         conditions: vec![condition("kernel", "6.18.0"), condition("network", "veth pair, MTU 9000")],
         warnings: vec!["other work was running".to_owned()],
         sections: vec![

@@ -34,7 +34,7 @@ fn every_file_is_as_it_was() {
 fn hostile() -> Document {
     let text = || "</style><script src=\"//evil/\">&amp;'\u{1}|`\n# x".to_owned();
     let mut document = fixture::document();
-    document.title = text();
+    (document.title, document.verdict) = (text(), text());
     document.conditions.push(Condition { name: text(), value: text() });
     document.warnings = vec![text()];
     for section in &mut document.sections {
