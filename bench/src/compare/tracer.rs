@@ -90,7 +90,43 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::process::{Child, Command, Stdio};
+
+    use xblade_kit::{apply, needs_root, until};
+
     use super::*;
+    use crate::watch;
+
+    /// A shell on the first core.
+    fn shell(script: &str) -> Child {
+        let mut command = Command::new("taskset");
+        command.args(["-c", "0", "sh", "-c", script]).stdin(Stdio::piped()).spawn().unwrap()
+    }
+
+    #[apply(needs_root!)]
+    fn time_in_user_mode_is_that_of_the_process_while_it_runs() {
+        let mut other = shell("while :; do :; done");
+        let mut traced = shell("read a; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; read a; read a");
+        let pid = traced.id();
+        let cpu_ns = || watch::threads_ns(pid, "").unwrap();
+        let waits = || std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap().contains("pipe_read");
+        until("it waits", waits);
+        let tracer = Tracer::attach(pid).unwrap();
+        let (before, then) = (tracer.read().unwrap(), cpu_ns());
+        traced.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        until("it runs", || cpu_ns() > then + 20_000_000);
+        until("it waits again", waits);
+        let (found, cpu_ns) = (tracer.read().unwrap().since(&before), cpu_ns() - then);
+        for child in [&mut traced, &mut other] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        // It runs half of the time, and calls the kernel only to wait.
+        let part = found.user_ns as f64 / cpu_ns as f64;
+        assert!((0.8..1.02).contains(&part), "{found:?} of {cpu_ns} ns");
+        assert!((1..10).contains(&found.calls), "{found:?}");
+    }
 
     #[test]
     fn counts_are_divided_by_the_requests_of_the_same_time() {
