@@ -133,7 +133,8 @@ fn chart(
         grid += &format!("M{LEFT} {:.1}H{RIGHT}", up(tick));
     }
     out += &format!("<path d=\"{grid}\" stroke=\"currentColor\" opacity=\"0.15\"/>\n");
-    let curves = curves.iter().enumerate();
+    // Each keeps its colour in all plots of a section, also in those where another has no points.
+    let curves = curves.iter().enumerate().filter(|(_, curve)| !curve.points.is_empty());
     out.extend(curves.map(|(at, curve)| drawn(at, curve, &|(x, y)| (across(x), up(y)))));
     Some(out + "</svg>\n")
 }
@@ -288,6 +289,10 @@ mod tests {
         assert_eq!(plots(&section(vec![Outcome::default()])).count(), 0);
         assert_eq!(plots(&section(vec![Outcome::default(), Outcome::default()])).count(), 0);
         assert_eq!(plots(&section(vec![fixture::mixed()])).count(), 3);
+        let bare = Outcome { name: "fio".to_owned(), intervals: Vec::new(), ..fixture::reads("", 1) };
+        let named: Vec<bool> =
+            plots(&section(vec![bare, fixture::mixed()])).map(|(_, svg)| svg.contains("fio")).collect();
+        assert_eq!(named, [true, false, false], "it has no time series");
     }
 
     #[test]
