@@ -3,6 +3,9 @@
 use crate::outcome::{Ratio, Spread};
 use crate::report::Section;
 
+/// Rounds of one build differ by as much.
+const NOISE: f64 = 1.03;
+
 /// What sets a bound, and is no contestant: it stores nothing, or has no network.
 fn is_bound(target: &str) -> bool {
     ["echo", "fio"].iter().any(|bound| target.starts_with(bound)) || target.contains("store=null")
@@ -50,7 +53,8 @@ fn fastest(sections: &[Section]) -> Option<String> {
     };
     let over = |(name, Spread { least, median, most }): (&str, Spread)| {
         let range = if sections.len() > 1 { format!(" ({least:.2}–{most:.2})") } else { String::new() };
-        format!(", at {median:.2} times the rate of {name}{range}")
+        let no_faster = if median < NOISE { ", which is no more than noise" } else { "" };
+        format!(", at {median:.2} times the rate of {name}{range}{no_faster}")
     };
     let bound = |to: &str| {
         let of = |ratio: &Ratio| (ratio.target == *first && ratio.to == to).then_some(ratio.rounds.median);
@@ -93,6 +97,10 @@ mod tests {
         let said = "xblade store=mmap is fastest in 2 of 3 cases, at 1.25 times the rate of before store=mmap \
                     (0.80–1.50), 0.50 of echo; the conditions are suspect.";
         assert_eq!(of(&cases(&TARGETS, &three), &["busy".to_owned()]), said);
+        let tie = cases(&TARGETS, &[[400.0, 300.0, 98.5, 100.0, 50.0]]);
+        let said = "xblade store=mmap is fastest, at 1.02 times the rate of before store=mmap, which is no more than \
+                    noise, 0.25 of echo; no row is suspect.";
+        assert_eq!(of(&tie, &[]), said);
         let only = cases(&["fio", "xblade store=direct"], &[[100.0, 80.0], [100.0, 60.0]]);
         let said = "xblade store=direct is fastest in all 2 cases, 0.70 of fio; no row is suspect.";
         assert_eq!(of(&only, &[]), said);

@@ -10,7 +10,7 @@ use super::html::escape;
 const WIDTH: f64 = 560.0;
 /// The edges of the area of the curves. The legend is below it, with a line for each curve: names
 /// may be as long as the plot is wide.
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 76.0;
 const RIGHT: f64 = 528.0;
 const TOP: f64 = 36.0;
 const BOTTOM: f64 = 290.0;
