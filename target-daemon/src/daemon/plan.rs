@@ -277,6 +277,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn kernel_threads_leave_the_core_of_a_worker_that_spins() {
+        let there: Vec<usize> =
+            core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+        let [first, rest @ ..] = &there[..] else { panic!("no core") };
+        let options = |idle, cores: &[usize]| Serve { idle, cores: cores.to_vec(), ..Serve::default() };
+        let expected = if rest.is_empty() { SyncCores::Own } else { SyncCores::Others(rest.to_vec()) };
+        assert_eq!(sync_cores(&options(Idle::Spin, &[*first]), 1).unwrap(), expected);
+        assert_eq!(sync_cores(&options(Idle::Spin, &there), there.len()).unwrap(), SyncCores::Own);
+        assert_eq!(
+            sync_cores(&options(Idle::Spin, &[]), there.len()).unwrap(),
+            SyncCores::Own,
+            "one for each"
+        );
+        assert_eq!(sync_cores(&options(Idle::Adaptive, &[*first]), 1).unwrap(), SyncCores::Own);
+    }
+
+    #[test]
     fn jumbo_frames_take_several_descriptors() {
         for (mtu, expected) in [(1500, 1), (3598, 1), (3599, 2), (4200, 2), (9000, 3)] {
             assert_eq!(descriptors_per_frame(mtu), expected, "MTU {mtu}");
