@@ -75,7 +75,7 @@ fn the_soft_limit_of_open_files_is_raised_before_stores_are_opened() {
     assert!(!ended.text.contains("is served through"), "{}", ended.text);
     // The message names the hard limit and the remedy, and nothing is served in another
     // way.
-    for limit in 100..124 {
+    for limit in 100..110 {
         let command =
             xblade_after(&format!("ulimit -n {limit}"), &format!("{serve} --state {}", dir.path().display()));
         let ended = Daemon::spawn(&pair.ours, command).ended();
@@ -95,8 +95,8 @@ fn limits_that_get_in_the_way_are_named_by_a_check() {
         ("ulimit -f 8", "WARN  RLIMIT_FSIZE is 4096 bytes: "),
         ("ulimit -t 4000", "WARN  RLIMIT_CPU is 4000 seconds: "),
         ("ulimit -v 8000000", "WARN  RLIMIT_AS is 8192000000 bytes: "),
-        ("ulimit -n 500", "OK    open files: 500, enough for 101 exports"),
-        ("ulimit -S -n 200; ulimit -H -n 500", "OK    open files: 500, enough for 101 exports"),
+        ("ulimit -n 500", "OK    open files: 500, enough for 202 exports"),
+        ("ulimit -S -n 200; ulimit -H -n 500", "OK    open files: 500, enough for 202 exports"),
     ] {
         let text = check(setup, "");
         assert!(text.contains(line), "{setup}: {text}");
@@ -107,14 +107,14 @@ fn limits_that_get_in_the_way_are_named_by_a_check() {
     let file = dir.path().join("xblade.toml");
     let export =
         |n: u8| format!("[[export]]\naddress = '0.{n}'\npath = '{}'\n", dir.image(&n.to_string(), 8));
-    let exports: String = (0..40).map(export).collect();
+    let exports: String = (0..120).map(export).collect();
     fs::write(&file, format!("interfaces = ['{OURS}']\n{exports}")).unwrap();
     let pair = Pair::new();
     let mut command = xblade_after("ulimit -n 200", &format!("check --config {}", file.display()));
     let output = pair.ours.run(move || command.output().unwrap());
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
-        text.contains("WARN  open files: RLIMIT_NOFILE is 200, and 40 exports take up to 256: "),
+        text.contains("WARN  open files: RLIMIT_NOFILE is 200, and 120 exports take up to 336: "),
         "{text}"
     );
 }

@@ -11,7 +11,7 @@ use crate::privilege;
 const KERNEL_MIN: (u32, u32) = (5, 18);
 
 /// The most descriptors of an export, and those of the process besides its exports.
-const FILES_PER_EXPORT: u64 = 4;
+const FILES_PER_EXPORT: u64 = 2;
 const FILES_BESIDE: u64 = 96;
 
 /// One line for each requirement, for the number of exports to be served.

@@ -277,13 +277,11 @@ impl Ring {
     /// Makes this thread the owner of the ring.
     fn begin(&mut self) {
         self.is_ours = true;
-        let submitter = self.uring.submitter();
+        let mut submitter = self.uring.submitter();
         // Fails only if the ring need not be enabled.
         let _ = submitter.register_enable_rings();
-        // The thread gets its pool of kernel threads with its first call. An older kernel keeps
-        // its own limits.
-        // SAFETY: no signal mask is passed.
-        let _ = unsafe { submitter.enter::<libc::sigset_t>(0, 0, GETEVENTS, None) };
+        // Gives this thread its pool of kernel threads. An older kernel keeps its own limits.
+        let _ = submitter.register_ring_fd();
         let _ = submitter.register_iowq_max_workers(&mut [BLOCKING_MAX, 0]);
         if let SyncCores::Others(cores) = &self.sync_cores {
             // SAFETY: all-zero is a valid empty set.
@@ -334,8 +332,9 @@ fn restrict(ring: &IoUring) {
 }
 
 /// What may be registered once the ring is enabled, by the numbers of the kernel's
-/// `io_uring_register_op`: the cores of the kernel threads, and their number.
-const REGISTER_OPS: [u8; 2] = [17, 19];
+/// `io_uring_register_op`: the cores of the kernel threads, their number, and the ring itself
+/// with the thread.
+const REGISTER_OPS: [u8; 3] = [17, 19, 20];
 
 /// Creates a ring with the best set of features that this kernel has. It is disabled: a ring
 /// belongs to the thread that enables it, which is not the one that opens it.
@@ -380,7 +379,9 @@ mod tests {
         let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR;
         let file = rustix::fs::open(std::env::temp_dir(), flags, rustix::fs::Mode::RUSR).unwrap();
         let file = types::Fd(file.as_raw_fd());
-        let mut ring = Ring::open(Vec::new(), SyncCores::Others(vec![0])).unwrap();
+        // As in xblade: another thread opens it.
+        let opened = std::thread::spawn(|| Ring::open(Vec::new(), SyncCores::Others(vec![0])));
+        let mut ring = opened.join().unwrap().unwrap();
         ring.enter();
         assert!(matches!(ring.sync_cores, SyncCores::Others(_)), "the kernel took the cores");
         let sync = opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build();
