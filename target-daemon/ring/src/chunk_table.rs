@@ -47,11 +47,19 @@ pub struct WrongState;
 /// Only one lane at a time moves a chunk: its owner, or the lane that holds the lock of
 /// the fill and completion rings. The exception is receiving: the kernel decides which
 /// lane gets a chunk, and a bad descriptor could make two lanes try to take the same one.
-/// That move is a compare-and-swap.
+/// That move is a compare-and-swap, if there are several lanes.
 #[derive(Debug)]
 pub struct ChunkTable {
     chunks: Box<[AtomicU8]>,
     totals: Box<[LaneTotals]>,
+    kernel: KernelTotals,
+}
+
+/// What the lanes count with the fill and completion rings locked. In cache lines of their
+/// own: every lane reads the pointers above for each chunk.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct KernelTotals {
     filled: AtomicU32,
     completed: AtomicU32,
 }
@@ -71,8 +79,7 @@ impl ChunkTable {
         Self {
             chunks: (0..chunks).map(|_| AtomicU8::new(free)).collect(),
             totals: (0..lanes).map(|_| LaneTotals::default()).collect(),
-            filled: AtomicU32::new(0),
-            completed: AtomicU32::new(0),
+            kernel: KernelTotals::default(),
         }
     }
 
@@ -91,12 +98,12 @@ impl ChunkTable {
         // Reads `received` before `filled`: a chunk counted as received has already been
         // counted as filled, so the difference is never negative.
         let received = self.sum(|totals| &totals.received);
-        self.filled.load(Ordering::Acquire).wrapping_sub(received)
+        self.kernel.filled.load(Ordering::Acquire).wrapping_sub(received)
     }
 
     /// Chunks with the kernel for sending.
     pub fn sending(&self) -> u32 {
-        let completed = self.completed.load(Ordering::Acquire);
+        let completed = self.kernel.completed.load(Ordering::Acquire);
         self.sum(|totals| &totals.posted).wrapping_sub(completed)
     }
 
@@ -112,7 +119,7 @@ impl ChunkTable {
     ) -> Result<(), WrongState> {
         let place = self.chunks.get(chunk as usize).ok_or(WrongState)?;
         let (before, after) = (code(from, owner), code(to, owner));
-        if from == ChunkState::Fill {
+        if from == ChunkState::Fill && self.lanes() > 1 {
             place
                 .compare_exchange(before, after, Ordering::AcqRel, Ordering::Relaxed)
                 .map_err(|_| WrongState)?;
@@ -124,16 +131,31 @@ impl ChunkTable {
         Ok(())
     }
 
+    /// Moves `given` from a frame of this owner to its free list, and `taken` the other way.
+    /// Fails if either is not there.
+    #[inline]
+    pub fn exchange(&self, owner: ChunkOwner, given: u32, taken: u32) -> Result<(), WrongState> {
+        let place = |chunk: u32| self.chunks.get(chunk as usize).ok_or(WrongState);
+        let (given, taken) = (place(given)?, place(taken)?);
+        let (user, free) = (code(ChunkState::User, owner), code(ChunkState::Free, owner));
+        if given.load(Ordering::Acquire) != user || taken.load(Ordering::Acquire) != free {
+            return Err(WrongState);
+        }
+        given.store(free, Ordering::Release);
+        taken.store(user, Ordering::Release);
+        Ok(())
+    }
+
     /// Records `chunks` handed to the kernel for receiving. Call before handing them
     /// over, with the fill ring locked.
     pub fn note_filled(&self, chunks: u32) {
-        add(&self.filled, chunks);
+        add(&self.kernel.filled, chunks);
     }
 
     /// Records `chunks` whose sending has completed. Call with the completion ring
     /// locked.
     pub fn note_completed(&self, chunks: u32) {
-        add(&self.completed, chunks);
+        add(&self.kernel.completed, chunks);
     }
 
     /// Records `chunks` taken back from the rx path.
@@ -194,4 +216,24 @@ fn code(place: ChunkState, owner: ChunkOwner) -> u8 {
 #[inline]
 fn add(counter: &AtomicU32, more: u32) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Release);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::{align_of, offset_of, size_of};
+
+    use super::{ChunkTable, KernelTotals, LaneTotals};
+
+    /// Two cache lines: processors fetch them in pairs.
+    const LINES: usize = 128;
+
+    #[test]
+    fn no_lane_writes_to_a_cache_line_that_others_read_for_each_chunk() {
+        let kernel = offset_of!(ChunkTable, kernel);
+        assert_eq!((kernel % LINES, size_of::<KernelTotals>() % LINES), (0, 0));
+        for read in [offset_of!(ChunkTable, chunks), offset_of!(ChunkTable, totals)] {
+            assert_ne!(read / LINES, kernel / LINES);
+        }
+        assert_eq!((align_of::<LaneTotals>(), size_of::<LaneTotals>() % LINES), (LINES, 0));
+    }
 }

@@ -47,7 +47,7 @@ pub struct LaneCounters {
 
 /// Maximum length of a frame worth moving to a hot chunk: a request without data, padding
 /// included. Fits in any chunk.
-const SHORT: u16 = 128;
+const SHORT: usize = 128;
 
 /// No free chunk. The frame keeps the chunks that it got so far; release it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -162,9 +162,7 @@ impl<R: Rings> Lane<R> {
             self.umem.prefetch(descriptor.addr as u32);
         }
         for descriptor in descriptors.iter().take(taken) {
-            if let Some(frame) = self.accept(*descriptor) {
-                out.push(frame);
-            }
+            self.accept(*descriptor, out);
         }
         self.counters.received += (out.len() - before) as u64;
         self.pool.note_received(std::mem::take(&mut self.claimed));
@@ -173,47 +171,70 @@ impl<R: Rings> Lane<R> {
 
     /// Sets the length of a frame: truncates it, or extends its last piece and takes
     /// chunks from the free list. Existing bytes stay in place; new ones are undefined.
+    #[inline(always)]
     pub fn resize(&mut self, frame: &mut Frame, bytes: usize) -> Result<(), NoChunks> {
-        let mut left = bytes;
-        let mut at = 0;
+        if bytes == frame.len() { Ok(()) } else { self.change_len(frame, bytes) }
+    }
+
+    #[inline(never)]
+    fn change_len(&mut self, frame: &mut Frame, bytes: usize) -> Result<(), NoChunks> {
+        if bytes > frame.len() {
+            return self.extend(frame, bytes - frame.len());
+        }
+        self.truncate(frame, bytes);
+        Ok(())
+    }
+
+    /// Extends a frame by this number of bytes.
+    #[inline(always)]
+    fn extend(&mut self, frame: &mut Frame, mut left: usize) -> Result<(), NoChunks> {
+        if let Some((addr, len)) = frame.last() {
+            let more = left.min((self.umem.room_at(addr) - u32::from(len)) as usize);
+            frame.set_last_len(len + more as u16);
+            left -= more;
+        }
         while left > 0 {
-            let last = at + 1 >= frame.pieces();
-            let (addr, len) = match frame.piece(at) {
-                Some(piece) => piece,
-                None => (self.grow(frame)?, 0),
-            };
-            let room = if last { self.umem.room_at(addr) } else { len.into() };
-            let len = left.min(room as usize);
-            frame.set_len(at, len as u16);
+            let addr = self.grow(frame)?;
+            let len = left.min(self.umem.room_at(addr) as usize);
+            frame.push(addr, len as u16);
             left -= len;
-            at += 1;
-        }
-        while frame.pieces() > at.max(1) {
-            if let Some(addr) = frame.pop() {
-                self.free(addr, ChunkState::User);
-            }
-        }
-        if bytes == 0 {
-            frame.set_len(0, 0);
         }
         Ok(())
     }
 
+    /// Truncates a frame to at least one piece, which may be empty.
+    #[inline]
+    fn truncate(&mut self, frame: &mut Frame, bytes: usize) {
+        while let Some((addr, len)) = frame.last() {
+            let excess = frame.len() - bytes;
+            if excess < len.into() || frame.pieces() == 1 {
+                return frame.set_last_len(len - excess as u16);
+            }
+            frame.pop();
+            self.free(addr, ChunkState::User);
+        }
+    }
+
+    /// Extends a request to this length, for its reply. A short one moves to a hot chunk.
+    #[inline]
+    pub fn make_room(&mut self, frame: &mut Frame, bytes: usize) -> Result<(), NoChunks> {
+        self.move_to_hot_chunk(frame);
+        self.extend(frame, bytes.saturating_sub(frame.len()))
+    }
+
     /// Moves a short frame into a recently used chunk, if there is one: the reply written
     /// into it then finds its memory in the cache.
+    #[inline]
     pub fn move_to_hot_chunk(&mut self, frame: &mut Frame) {
-        let short = |len: u16| frame.pieces() == 1 && len <= SHORT;
-        let Some((from, _)) = frame.piece(0).filter(|(_, len)| short(*len)) else { return };
         // Without a free chunk the frame stays where it is. That is not an error, and not
         // counted.
-        if self.pool.free() == 0 {
-            return;
+        if frame.pieces() == 1
+            && frame.len() <= SHORT.min(self.umem.chunk_capacity())
+            && let Some((cold, _)) = frame.last()
+            && let Some(hot) = self.pool.exchange(self.umem.chunk_of(cold))
+        {
+            self.umem.move_piece(frame, self.umem.start_of(hot));
         }
-        let Ok(warm) = self.duplicate(frame) else { return };
-        *frame = warm;
-        // Cannot fail: the chunk belongs to the frame.
-        let given = self.pool.free_cold(self.umem.chunk_of(from), ChunkState::User);
-        debug_assert!(given.is_ok());
     }
 
     /// Allocates a frame of this length; its bytes are undefined.
@@ -233,13 +254,13 @@ impl<R: Rings> Lane<R> {
         let mut copy = Frame::empty(self.umem.id());
         copy.set_arrived(frame.arrived_ns());
         for at in 0..frame.pieces() {
-            let Ok(addr) = self.grow(&mut copy) else {
+            let Ok(addr) = self.grow(&copy) else {
                 self.release(copy);
                 return Err(NoChunks);
             };
             let from = self.umem.piece(frame, at);
             let len = from.len().min(self.umem.room_at(addr) as usize);
-            copy.set_len(at, len as u16);
+            copy.push(addr, len as u16);
             if let (Some(from), Some(to)) =
                 (from.get(..len), self.umem.piece_mut(&mut copy, at).get_mut(..len))
             {
@@ -257,25 +278,29 @@ impl<R: Rings> Lane<R> {
     }
 
     /// Queues a frame for sending. The kernel sees it at the next [`Self::flush`].
+    #[inline(always)]
     pub fn transmit(&mut self, frame: Frame) -> Result<(), TxFull> {
         if self.outbox.len() + frame.pieces() > BATCH && !self.post() {
             self.counters.tx_full += 1;
             return Err(TxFull(frame));
         }
-        let pieces = frame.pieces();
-        let before = self.outbox.len();
-        for at in 0..pieces {
-            let Some((addr, len)) = frame.piece(at) else {
-                break;
-            };
-            if self.pool.shift(self.umem.chunk_of(addr), ChunkState::User, ChunkState::Tx).is_ok() {
-                let more = at + 1 < pieces;
-                self.outbox.push(Descriptor { addr: addr.into(), len: len.into(), more });
+        self.queue(&frame);
+        Ok(())
+    }
+
+    /// Adds a frame to the outbox, which has room for it.
+    #[inline(never)]
+    fn queue(&mut self, frame: &Frame) {
+        let Self { pool, umem, outbox, .. } = self;
+        let (before, mut left) = (outbox.len(), frame.pieces());
+        for (addr, len) in frame.iter() {
+            left -= 1;
+            if pool.shift(umem.chunk_of(addr), ChunkState::User, ChunkState::Tx).is_ok() {
+                outbox.push(Descriptor { addr: addr.into(), len: len.into(), more: left > 0 });
             }
         }
-        self.pool.note_posted((self.outbox.len() - before) as u32);
+        pool.note_posted((outbox.len() - before) as u32);
         self.counters.transmitted += 1;
-        Ok(())
     }
 
     /// Hands queued frames to the kernel and makes it send them. Returns the number of
@@ -337,42 +362,43 @@ impl<R: Rings> Lane<R> {
         self.queues.check(self.pool.table())
     }
 
-    fn accept(&mut self, descriptor: Descriptor) -> Option<Frame> {
+    #[inline]
+    fn accept(&mut self, descriptor: Descriptor, out: &mut Vec<Frame>) {
         let Some(addr) = self.claim(descriptor) else {
             self.counters.bad_descriptors += 1;
-            self.abandon(descriptor.more);
-            return None;
+            return self.abandon(descriptor.more);
         };
-        let mut frame = match std::mem::replace(&mut self.chain, Chain::Start) {
+        match &mut self.chain {
             Chain::Start => {
                 let mut frame = Frame::empty(self.umem.id());
-                frame.set_arrived(self.umem.take_stamp(addr));
-                frame
+                let stamp = self.umem.take_stamp(addr);
+                self.counters.unstamped += u64::from(!descriptor.more && stamp.is_none());
+                frame.set_arrived(stamp);
+                frame.push(addr, descriptor.len as u16);
+                if descriptor.more { self.chain = Chain::Grow(frame) } else { out.push(frame) }
             }
-            Chain::Grow(frame) => frame,
+            Chain::Grow(frame) => {
+                if !frame.push(addr, descriptor.len as u16) {
+                    self.counters.too_long += 1;
+                    self.free(addr, ChunkState::User);
+                    self.abandon(descriptor.more);
+                } else if !descriptor.more
+                    && let Chain::Grow(frame) = std::mem::replace(&mut self.chain, Chain::Start)
+                {
+                    self.counters.unstamped += u64::from(frame.arrived_ns().is_none());
+                    out.push(frame);
+                }
+            }
             Chain::Skip => {
                 self.free(addr, ChunkState::User);
                 self.abandon(descriptor.more);
-                return None;
             }
-        };
-        if !frame.push(addr, descriptor.len as u16) {
-            self.counters.too_long += 1;
-            self.free(addr, ChunkState::User);
-            self.release(frame);
-            self.abandon(descriptor.more);
-            return None;
         }
-        if descriptor.more {
-            self.chain = Chain::Grow(frame);
-            return None;
-        }
-        self.counters.unstamped += u64::from(frame.arrived_ns().is_none());
-        Some(frame)
     }
 
     /// Checks a descriptor against the UMEM and the chunk table, and takes its chunk over
     /// from the kernel.
+    #[inline]
     fn claim(&mut self, descriptor: Descriptor) -> Option<u32> {
         let chunk = self.umem.chunk_at(descriptor.addr)?;
         let addr = descriptor.addr as u32;
@@ -393,26 +419,29 @@ impl<R: Rings> Lane<R> {
         }
     }
 
-    fn grow(&mut self, frame: &mut Frame) -> Result<u32, NoChunks> {
+    /// Takes a chunk for another piece of a frame. Returns the address of the piece.
+    #[inline]
+    fn grow(&mut self, frame: &Frame) -> Result<u32, NoChunks> {
         if frame.pieces() < FRAGMENTS_MAX
             && let Some(chunk) = self.take()
         {
-            let addr = self.umem.start_of(chunk);
-            frame.push(addr, 0);
-            return Ok(addr);
+            return Ok(self.umem.start_of(chunk));
         }
         self.counters.no_chunks += 1;
         Err(NoChunks)
     }
 
     /// Takes a free chunk from our list, or else from the shared one.
+    #[inline(always)]
     fn take(&mut self) -> Option<u32> {
-        if self.pool.free() == 0 {
-            self.queues.refill_from_shared(&mut self.pool);
+        if let Some(chunk) = self.pool.take(ChunkState::User) {
+            return Some(chunk);
         }
+        self.queues.refill_from_shared(&mut self.pool);
         self.pool.take(ChunkState::User)
     }
 
+    #[inline]
     fn free(&mut self, addr: u32, from: ChunkState) {
         // Cannot fail: the chunk belongs to the frame.
         let given = self.pool.give(self.umem.chunk_of(addr), from);

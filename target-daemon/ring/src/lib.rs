@@ -21,6 +21,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod frame;
+mod hash;
 mod lane;
 mod chunk_table;
 mod umem;
@@ -35,6 +36,7 @@ mod xsk;
 
 pub use chunk_table::LANES_MAX;
 pub use frame::{FRAGMENTS_MAX, Frame};
+pub use hash::hash;
 pub use lane::{ChunkCounts, Lane, LaneCounters, NoChunks, TxFull};
 pub use open::{BusyPoll, OpenError, SocketConfig, ZeroCopy, open, open_several};
 pub use pool::Imbalance;

@@ -1,6 +1,5 @@
 //! The free list of a lane, and its transitions in the chunk table.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,7 +18,62 @@ use super::chunk_table::{ChunkOwner, ChunkState, ChunkTable, WrongState};
 pub struct Pool {
     table: Arc<ChunkTable>,
     owner: ChunkOwner,
-    free: VecDeque<u32>,
+    free: FreeList,
+}
+
+/// Chunk numbers, the least recently used first: a ring whose size is a power of two.
+#[derive(Debug)]
+struct FreeList {
+    chunks: Box<[u32]>,
+    first: u32,
+    len: u32,
+}
+
+impl FreeList {
+    /// An empty list with room for `chunks`.
+    fn new(chunks: u32) -> Self {
+        Self { chunks: vec![0; chunks.next_power_of_two() as usize].into(), first: 0, len: 0 }
+    }
+
+    /// The entry at a distance from the first one.
+    #[inline]
+    fn entry(&mut self, at: u32) -> Option<&mut u32> {
+        let mask = (self.chunks.len() - 1) as u32;
+        self.chunks.get_mut((self.first.wrapping_add(at) & mask) as usize)
+    }
+
+    /// Adds a chunk at the end. There is room: each chunk is on the list at most once.
+    #[inline]
+    fn push_back(&mut self, chunk: u32) {
+        if let Some(entry) = self.entry(self.len) {
+            *entry = chunk;
+            self.len += 1;
+        }
+    }
+
+    /// As [`Self::push_back`], but at the start.
+    #[inline]
+    fn push_front(&mut self, chunk: u32) {
+        self.first = self.first.wrapping_sub(1);
+        if let Some(entry) = self.entry(0) {
+            *entry = chunk;
+            self.len += 1;
+        }
+    }
+
+    #[inline]
+    fn pop_back(&mut self) -> Option<u32> {
+        self.len = self.len.checked_sub(1)?;
+        self.entry(self.len).copied()
+    }
+
+    #[inline]
+    fn pop_front(&mut self) -> Option<u32> {
+        self.len = self.len.checked_sub(1)?;
+        let chunk = self.entry(0).copied();
+        self.first = self.first.wrapping_add(1);
+        chunk
+    }
 }
 
 /// The counts do not match: a frame was dropped, or a chunk is on a list twice.
@@ -35,8 +89,9 @@ impl Pool {
     /// The pool of a lane, holding the chunks that the table lists as free and owned by
     /// it.
     pub fn new(table: Arc<ChunkTable>, owner: ChunkOwner) -> Self {
-        let mut free = VecDeque::with_capacity(table.total() as usize);
-        free.extend((0..table.total()).rev().filter(|chunk| table.is_free(*chunk, owner)));
+        let mut free = FreeList::new(table.total());
+        let own = (0..table.total()).rev().filter(|chunk| table.is_free(*chunk, owner));
+        own.for_each(|chunk| free.push_back(chunk));
         Self { table, owner, free }
     }
 
@@ -67,18 +122,21 @@ impl Pool {
     #[inline]
     pub fn give(&mut self, chunk: u32, from: ChunkState) -> Result<(), WrongState> {
         self.shift(chunk, from, ChunkState::Free)?;
-        // Never reallocates: it holds each chunk at most once.
         self.free.push_back(chunk);
         Ok(())
     }
 
-    /// As [`Self::give`], for a chunk of which little was touched: the kernel gets it
-    /// next.
+    /// Exchanges a chunk of a frame, of which little was touched, for the most recently used
+    /// free one. `None` if there is none.
     #[inline]
-    pub fn free_cold(&mut self, chunk: u32, from: ChunkState) -> Result<(), WrongState> {
-        self.shift(chunk, from, ChunkState::Free)?;
-        self.free.push_front(chunk);
-        Ok(())
+    pub fn exchange(&mut self, cold: u32) -> Option<u32> {
+        let hot = self.free.pop_back()?;
+        if self.table.exchange(self.owner, cold, hot).is_err() {
+            self.free.push_back(hot);
+            return None;
+        }
+        self.free.push_front(cold);
+        Some(hot)
     }
 
     /// Moves a chunk between two states other than `Free`.
@@ -104,8 +162,9 @@ impl Pool {
     }
 
     /// Number of free chunks of this lane.
+    #[inline]
     pub fn free(&self) -> u32 {
-        self.free.len() as u32
+        self.free.len
     }
 
     /// The chunk table that all lanes of the UMEM share.
@@ -171,9 +230,11 @@ mod tests {
         let mut pool = pool(5);
         let [used, untouched] = [ChunkState::User, ChunkState::Fill].map(|to| pool.take(to).unwrap());
         pool.give(used, ChunkState::User).unwrap();
-        pool.free_cold(untouched, ChunkState::Fill).unwrap();
-        assert_eq!(pool.free_cold(untouched, ChunkState::Fill), Err(WrongState), "freed twice");
-        assert_eq!((pool.take(ChunkState::User), pool.take(ChunkState::Fill)), (Some(used), Some(untouched)));
+        assert_eq!(pool.exchange(untouched), None, "the kernel has it");
+        pool.shift(untouched, ChunkState::Fill, ChunkState::User).unwrap();
+        assert_eq!(pool.exchange(untouched), Some(used));
+        assert_eq!(pool.exchange(untouched), None, "it is free");
+        assert_eq!(pool.take(ChunkState::Fill), Some(untouched));
         pool.table().note_filled(1);
         assert_eq!(pool.check(1), Ok(()));
     }

@@ -19,6 +19,7 @@ use crate::prefetch;
 pub struct Umem {
     base: NonNull<u8>,
     bytes: u32,
+    chunk_bytes: u32,
     chunk_shift: u32,
     /// Bytes left free at the start of each chunk: the kernel's headroom.
     headroom: u32,
@@ -59,6 +60,7 @@ impl Umem {
         Some(Self {
             base,
             bytes,
+            chunk_bytes,
             chunk_shift: chunk_bytes.trailing_zeros(),
             headroom,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -87,7 +89,7 @@ impl Umem {
     }
 
     pub(super) fn chunk_bytes(&self) -> u32 {
-        1 << self.chunk_shift
+        self.chunk_bytes
     }
 
     /// The chunk that an address lies in.
@@ -96,6 +98,7 @@ impl Umem {
     }
 
     /// The chunk that an address lies in, if it is inside the area.
+    #[inline]
     pub(super) fn chunk_at(&self, addr: u64) -> Option<u32> {
         let chunk = self.chunk_of(u32::try_from(addr).ok()?);
         (chunk < self.chunks()).then_some(chunk)
@@ -107,6 +110,7 @@ impl Umem {
     }
 
     /// Bytes from an address to the end of its chunk.
+    #[inline]
     pub(super) fn room_at(&self, addr: u32) -> u32 {
         self.chunk_bytes() - (addr & (self.chunk_bytes() - 1))
     }
@@ -123,6 +127,7 @@ impl Umem {
     ///
     /// Call only with an address that was just taken over from the kernel in the chunk
     /// table.
+    #[inline]
     pub(super) fn take_stamp(&self, addr: u32) -> Option<u64> {
         let offset = addr & (self.chunk_bytes() - 1);
         if offset < Stamp::LEN as u32 || addr >= self.bytes {
@@ -138,7 +143,34 @@ impl Umem {
         Some(stamp.ns)
     }
 
+    /// Moves the only piece of a frame, which fits into any chunk, to the start of another
+    /// chunk.
+    ///
+    /// Call only with an address in a chunk that the caller owns, but no frame. The frame's
+    /// own chunk may already be on the free list: no one else can take it before the caller
+    /// does.
+    #[inline]
+    pub(super) fn move_piece(&self, frame: &mut Frame, to: u32) {
+        /// A request without data, padding included, is at most this long.
+        const USUAL: usize = 64;
+        let (Some((from, len)), Some((addr, _))) = (self.locate(frame, 0), frame.last()) else { return };
+        debug_assert!(to < self.bytes && len <= self.chunk_capacity());
+        // SAFETY: the chunk of `to` lies in the area.
+        let place = unsafe { self.base.add(to as usize) };
+        if len <= USUAL && USUAL <= (self.room_at(addr) as usize).min(self.chunk_capacity()) {
+            // A fixed length takes a few instructions instead of a call.
+            // SAFETY: both chunks have this many bytes from there on, and are the caller's.
+            unsafe { place.copy_from_nonoverlapping(from, USUAL) };
+        } else {
+            // SAFETY: `locate` has checked the bounds of one, and the caller those of the other;
+            // both chunks are the caller's.
+            unsafe { place.copy_from_nonoverlapping(from, len) };
+        }
+        frame.set_first_addr(to);
+    }
+
     /// A piece of a frame; empty if there is no such piece.
+    #[inline]
     pub fn piece<'a>(&'a self, frame: &'a Frame, at: usize) -> &'a [u8] {
         match self.locate(frame, at) {
             // SAFETY: `locate` has checked the bounds; the frame is borrowed as long as
@@ -149,6 +181,7 @@ impl Umem {
     }
 
     /// A piece of a frame, writable; empty if there is no such piece.
+    #[inline]
     pub fn piece_mut<'a>(&'a self, frame: &'a mut Frame, at: usize) -> &'a mut [u8] {
         match self.locate(frame, at) {
             // SAFETY: as in `piece`; the borrow of the frame is exclusive.
@@ -175,6 +208,7 @@ impl Umem {
         done
     }
 
+    #[inline]
     fn locate(&self, frame: &Frame, at: usize) -> Option<(NonNull<u8>, usize)> {
         let (addr, len) = frame.piece(at)?;
         let in_bounds = u64::from(addr) + u64::from(len) <= u64::from(self.bytes);

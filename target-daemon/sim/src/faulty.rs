@@ -303,7 +303,7 @@ mod tests {
     use crate::store::{FakeStore, Order};
 
     fn op(token: u32, kind: Kind, sector: u64, memory: &mut [u8]) -> Op {
-        let mut buffers = IoVec::EMPTY;
+        let mut buffers = IoVec::empty();
         // SAFETY: every test completes its operations before the memory is dropped.
         assert!(unsafe { buffers.push(memory) });
         Op { token, kind, sector, buffers }

@@ -6,7 +6,7 @@ use xblade_sim::store::Order;
 use xblade_store::{Completion, IoError, IoVec, Kind, Op, Store};
 
 fn operation(token: u32, kind: Kind, sector: u64, memory: &mut [u8]) -> Op {
-    let mut buffers = IoVec::EMPTY;
+    let mut buffers = IoVec::empty();
     // SAFETY: the callers below do not touch the memory until the completion.
     assert!(unsafe { buffers.push(memory) });
     Op { token, kind, sector, buffers }

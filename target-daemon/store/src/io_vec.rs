@@ -1,9 +1,9 @@
 //! The memory of an operation: up to [`SEGMENTS_MAX`] pieces of a frame.
 
+use std::mem::MaybeUninit;
+
 /// The most pieces of one operation: a 9000-byte frame in 2 KiB chunks has six.
 pub const SEGMENTS_MAX: usize = 8;
-
-const NO_PIECE: libc::iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
 
 /// A scatter list over memory that the caller keeps alive.
 ///
@@ -14,7 +14,8 @@ const NO_PIECE: libc::iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_
 /// It can be moved but not copied: as long as the list exists, it is the only user of its
 /// pieces. This makes the methods that access them safe.
 pub struct IoVec {
-    iovecs: [libc::iovec; SEGMENTS_MAX],
+    /// The first `count` are initialised.
+    iovecs: MaybeUninit<[libc::iovec; SEGMENTS_MAX]>,
     count: u8,
     bytes: usize,
 }
@@ -24,8 +25,12 @@ pub struct IoVec {
 unsafe impl Send for IoVec {}
 
 impl IoVec {
-    /// No memory.
-    pub const EMPTY: Self = Self { iovecs: [NO_PIECE; SEGMENTS_MAX], count: 0, bytes: 0 };
+    /// No memory. A function, because a constant would be copied, and with it all that is not
+    /// initialised.
+    #[inline(always)]
+    pub fn empty() -> Self {
+        Self { iovecs: MaybeUninit::uninit(), count: 0, bytes: 0 }
+    }
 
     /// Adds a piece. Returns `false`, and adds nothing, if the list is full.
     ///
@@ -35,23 +40,34 @@ impl IoVec {
     /// dropped. A store drops the list of an operation before it returns the operation's
     /// completion.
     #[must_use]
+    #[inline]
     pub unsafe fn push(&mut self, piece: &mut [u8]) -> bool {
         let Some(bytes) = self.bytes.checked_add(piece.len()) else {
             return false;
         };
-        let Some(iovec) = self.iovecs.get_mut(usize::from(self.count)) else {
+        let at = usize::from(self.count);
+        if at >= SEGMENTS_MAX {
             return false;
-        };
-        iovec.iov_base = piece.as_mut_ptr().cast();
-        iovec.iov_len = piece.len();
+        }
+        let iovec = libc::iovec { iov_base: piece.as_mut_ptr().cast(), iov_len: piece.len() };
+        // SAFETY: the index is within the array.
+        unsafe { self.iovecs.as_mut_ptr().cast::<libc::iovec>().add(at).write(iovec) };
         self.count += 1;
         self.bytes = bytes;
         true
     }
 
     /// The pieces, for a system call.
+    #[inline]
     pub fn iovecs(&self) -> &[libc::iovec] {
-        self.iovecs.get(..usize::from(self.count)).unwrap_or(&[])
+        // SAFETY: `push` has initialised the first `count` of at most `SEGMENTS_MAX`.
+        unsafe { std::slice::from_raw_parts(self.iovecs.as_ptr().cast(), self.count.into()) }
+    }
+
+    #[inline]
+    fn iovecs_mut(&mut self) -> &mut [libc::iovec] {
+        // SAFETY: as in `iovecs`.
+        unsafe { std::slice::from_raw_parts_mut(self.iovecs.as_mut_ptr().cast(), self.count.into()) }
     }
 
     /// Their total length in bytes.
@@ -62,7 +78,7 @@ impl IoVec {
     /// Keeps only the first `bytes` bytes.
     pub fn truncate(&mut self, bytes: usize) {
         let mut left = bytes;
-        for iovec in self.iovecs.iter_mut().take(usize::from(self.count)) {
+        for iovec in self.iovecs_mut() {
             iovec.iov_len = iovec.iov_len.min(left);
             left -= iovec.iov_len;
         }
@@ -111,12 +127,14 @@ impl IoVec {
     }
 
     /// The last byte of the last piece that is not empty.
+    #[inline]
     pub fn last(&self) -> Option<u8> {
-        self.pieces().filter_map(|piece| piece.last().copied()).last()
+        self.pieces().rev().find_map(|piece| piece.last().copied())
     }
 
     /// The pieces, read-only.
-    pub(super) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+    #[inline]
+    pub(super) fn pieces(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.iovecs().iter().map(|iovec| {
             // SAFETY: `push` stored pointer and length of a valid slice, and
             // its contract keeps that slice alive and ours while the list is
@@ -126,7 +144,7 @@ impl IoVec {
     }
 
     pub(super) fn pieces_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.iovecs.iter().take(usize::from(self.count)).map(|iovec| {
+        self.iovecs().iter().map(|iovec| {
             // SAFETY: as in `pieces`; the list is borrowed mutably, and its
             // pieces came from distinct `&mut` slices that may not be used
             // while the list lives, so no two of them overlap.
@@ -148,7 +166,7 @@ mod tests {
     #[test]
     fn copies_cross_the_borders_of_pieces() {
         let (mut a, mut b, mut c) = ([0u8; 3], [0u8; 0], [0u8; 5]);
-        let mut list = IoVec::EMPTY;
+        let mut list = IoVec::empty();
         for piece in [&mut a[..], &mut b[..], &mut c[..]] {
             // SAFETY: the arrays outlive the list and are not used while it exists.
             assert!(unsafe { list.push(piece) });
@@ -176,7 +194,7 @@ mod tests {
     #[test]
     fn a_full_list_takes_nothing_more() {
         let mut memory = [0u8; SEGMENTS_MAX + 1];
-        let mut list = IoVec::EMPTY;
+        let mut list = IoVec::empty();
         for (index, piece) in memory.chunks_mut(1).enumerate() {
             // SAFETY: the array outlives the list and is not used while it exists.
             assert_eq!(unsafe { list.push(piece) }, index < SEGMENTS_MAX);

@@ -113,6 +113,7 @@ impl Op {
     /// of whole sectors and lies completely within `geometry`. A discard is checked the
     /// same way, for every [range](ranges), but returns 0 because its ranges hold their own
     /// starts. Other kinds always return 0.
+    #[inline]
     pub fn range_in(&self, geometry: Geometry) -> Result<u64, IoError> {
         match self.kind {
             Kind::Read | Kind::Write => {}
@@ -231,7 +232,7 @@ pub trait Store: Send {
     /// Accepts an operation, or returns it if the queue is full.
     fn submit(&mut self, op: Op) -> Result<(), Full>;
 
-    /// Hints that these sectors will probably be read next. Must be cheap, or do nothing.
+    /// Hints that these sectors will probably be read or written next. Must be cheap, or do nothing.
     /// The arguments are unchecked.
     fn prefetch(&self, _sector: u64, _sectors: u64) {}
 

@@ -87,15 +87,15 @@ impl Mapping {
     }
 }
 
-/// Size of a cache line in bytes.
-const LINE: usize = 64;
+/// Distance of the prefetched cache lines in bytes. The processor fetches those between by
+/// itself, and faster than if each were asked for.
+const STEP: usize = 256;
 
-/// Prefetches the cache line at `from` and the following ones that hold its first `bytes`
-/// bytes. It is only a hint: it reads nothing visible to the program, and unmapped
-/// addresses are ignored.
+/// Prefetches some of the cache lines that hold the first `bytes` bytes at `from`. It is
+/// only a hint: it reads nothing visible to the program, and unmapped addresses are ignored.
 #[inline]
 fn prefetch(from: *const u8, bytes: usize) {
-    for at in (0..bytes.max(1)).step_by(LINE) {
+    for at in (0..bytes.max(1)).step_by(STEP) {
         line(from.wrapping_add(at));
     }
 }

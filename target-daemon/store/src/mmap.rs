@@ -10,7 +10,8 @@
 //!   returns, their data is on the medium; only then (5) their completions are queued. A
 //!   crash before (5) loses only writes that were not acknowledged. A worker that received
 //!   one request syncs after one write; after sixty requests, it syncs once for all.
-//! - A **volatile write** is a copy into the mapping, or one `pwritev`.
+//! - A **volatile write** is a copy into the mapping, or one `pwritev`. A copy cannot extend
+//!   the file, so its size is checked once in a turn.
 //! - If SIGBUS **interrupts** a copy, the same transfer is repeated through the
 //!   descriptor, which reports the reason as an errno, or succeeds if the problem has
 //!   passed.
@@ -50,8 +51,8 @@ pub struct MmapStore {
     is_volatile: bool,
     failed: Option<IoError>,
     completed: CompletionQueue,
-    /// The end of the file as last seen in this turn, so that a batch of zero reads queries
-    /// it once.
+    /// The end of the file as last seen in this turn, so that a batch of zero reads or of
+    /// volatile writes queries it once.
     end_seen: u64,
 }
 
@@ -95,27 +96,20 @@ impl MmapStore {
         // In a truncated file, the rest of the last page reads as zeros without SIGBUS.
         // Then the last byte of the read is such a zero, so any other last byte avoids the
         // query.
-        if buffers.last() == Some(0) && self.end_of(at, buffers) > self.end_seen {
-            self.end_seen = self.backing.bytes_now()?;
-            if self.end_of(at, buffers) > self.end_seen {
-                return Err(IoError::Media);
-            }
-        }
-        Ok(())
+        if buffers.last() == Some(0) { self.see_end(self.end_of(at, buffers)) } else { Ok(()) }
     }
 
     fn write(&mut self, at: u64, buffers: &IoVec) -> OpResult {
         self.check_writable()?;
-        self.check_end(self.end_of(at, buffers))?;
-        if self.is_volatile
-            && let Some(mapping) = &self.mapping
-        {
-            if mapping.write(at as usize, buffers) {
+        let end = self.end_of(at, buffers);
+        if self.is_volatile && self.mapping.is_some() {
+            self.see_end(end)?;
+            if self.mapping.as_ref().is_some_and(|mapping| mapping.write(at as usize, buffers)) {
                 return Ok(());
             }
-            // It may have been interrupted because the file has just shrunk.
-            self.check_end(self.end_of(at, buffers))?;
         }
+        // Always the present end: the file may just have shrunk, which also interrupts a copy.
+        self.check_end(end)?;
         Ok(descriptor::write(&self.backing.file, buffers, self.offset() + at)?)
     }
 
@@ -168,6 +162,16 @@ impl MmapStore {
     fn check_writable(&self) -> OpResult {
         let refused = self.backing.options.read_only || self.failed.is_some();
         if refused { Err(IoError::ReadOnly) } else { Ok(()) }
+    }
+
+    /// As [`Self::check_end`], but queries the end only once in a turn. For copies from and to
+    /// the mapping: they cannot extend a file.
+    #[inline]
+    fn see_end(&mut self, end: u64) -> OpResult {
+        if end > self.end_seen {
+            self.end_seen = self.backing.bytes_now()?;
+        }
+        if end <= self.end_seen { Ok(()) } else { Err(IoError::Media) }
     }
 
     /// Checks that the file still reaches the end of an operation.

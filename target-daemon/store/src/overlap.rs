@@ -101,6 +101,7 @@ impl Overlap {
     }
 
     /// Whether an operation with this span could run at once if it arrived now.
+    #[inline]
     pub fn is_clear(&self, span: Span) -> bool {
         planted(Bug::NoOverlapGuard) || !self.entries.iter().any(|entry| entry.span.conflicts_with(&span))
     }

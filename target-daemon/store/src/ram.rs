@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn execute(store: &mut dyn Store, kind: Kind, sector: u64, memory: &mut [u8]) -> Result<(), IoError> {
-        let mut buffers = IoVec::EMPTY;
+        let mut buffers = IoVec::empty();
         for piece in memory.chunks_mut(700) {
             // SAFETY: the memory outlives the operation, which ends below.
             assert!(unsafe { buffers.push(piece) });
@@ -206,7 +206,7 @@ mod tests {
     }
 
     fn submit(store: &mut RamStore, kind: Kind, sector: u64, memory: &mut [u8]) -> Completion {
-        let mut buffers = IoVec::EMPTY;
+        let mut buffers = IoVec::empty();
         // SAFETY: the memory outlives the operation, which ends below.
         assert!(unsafe { buffers.push(memory) });
         store.submit(Op { token: 7, kind, sector, buffers }).unwrap();
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_full_queue_gives_the_operation_back() {
         let mut store = RamStore::null(1);
-        let flush = |token| Op { token, kind: Kind::Flush, sector: 0, buffers: IoVec::EMPTY };
+        let flush = |token| Op { token, kind: Kind::Flush, sector: 0, buffers: IoVec::empty() };
         for token in 0..QUEUE_MAX as u32 {
             store.submit(flush(token)).unwrap();
         }

@@ -86,7 +86,7 @@ mod tests {
 
     /// The memory, split into pieces of these lengths and the rest.
     fn buffers(mut memory: &mut [u8], cuts: &[usize]) -> IoVec {
-        let mut list = IoVec::EMPTY;
+        let mut list = IoVec::empty();
         for cut in cuts {
             let (piece, rest) = memory.split_at_mut((*cut).min(memory.len()));
             memory = rest;

@@ -146,7 +146,7 @@ fn a_full_queue_executes_nothing() {
         return; // the operations of others end later
     };
     let operation = |kind, memory: &mut [u8]| {
-        let mut buffers = xblade::store::IoVec::EMPTY;
+        let mut buffers = xblade::store::IoVec::empty();
         // SAFETY: the memory is not touched while the operation exists.
         assert!(unsafe { buffers.push(memory) });
         xblade::store::Op { token: 3, kind, sector: 0, buffers }

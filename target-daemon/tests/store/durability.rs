@@ -221,7 +221,7 @@ fn a_group_whose_sync_fails_is_not_acknowledged() {
     // More than fits, in one group, so that its one sync fails.
     let tokens: Vec<u32> = (0..250).collect();
     for token in &tokens {
-        let mut buffers = IoVec::EMPTY;
+        let mut buffers = IoVec::empty();
         // SAFETY: `memory` outlives the store's operations, which only read it.
         assert!(unsafe { buffers.push(&mut memory) });
         let (kind, sector) = (Kind::Write, u64::from(*token) * 64);
@@ -251,7 +251,7 @@ fn a_write_is_not_complete_before_completions_are_polled() {
     let mut store = open(&OpenOptions::new(&path));
     let (mut memory, mut into) = (pattern(9, 512), vec![0; 512]);
     for (token, kind, piece) in [(1, Kind::Write, &mut memory), (2, Kind::Read, &mut into)] {
-        let mut buffers = IoVec::EMPTY;
+        let mut buffers = IoVec::empty();
         // SAFETY: both pieces outlive the operations.
         assert!(unsafe { buffers.push(piece) });
         store.submit(Op { token, kind, sector: 0, buffers }).expect("room in the queue");

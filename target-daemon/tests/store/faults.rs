@@ -1,7 +1,7 @@
 //! Media that do not return or accept data: every failure ends the operation, and none ends
 //! the process or affects another store.
 
-use xblade::store::IoError;
+use xblade::store::{IoError, IoVec, Kind, Op};
 
 use crate::fixture::*;
 
@@ -34,6 +34,30 @@ fn a_file_truncated_below_its_store_stays_truncated() {
             assert_eq!(store.degraded(), None);
         }
     }
+}
+
+/// A mapped volatile store queries the end of the file once in a turn, up to `kick`.
+#[test]
+fn a_file_truncated_within_a_turn_is_not_extended() {
+    let scratch = Scratch::new();
+    let path = scratch.file("f", &pattern(1, 64 << 10));
+    let mut store = open(&volatile(&path));
+    let mut at_once = |sector, ends_turn: bool| {
+        let (mut memory, mut buffers) = ([7; 512], IoVec::empty());
+        // SAFETY: the memory outlives the list, which ends below.
+        assert!(unsafe { buffers.push(&mut memory) });
+        let result = store.try_inline(&mut Op { token: 0, kind: Kind::Write, sector, buffers });
+        if ends_turn {
+            store.kick();
+        }
+        result.unwrap_or(Err(IoError::System))
+    };
+    assert_eq!(at_once(0, false), Ok(()));
+    truncate(&path, 8192 + 512);
+    assert_eq!(at_once(127, true), Err(IoError::Media), "its page is gone");
+    assert_eq!(at_once(17, true), Err(IoError::Media), "in the next turn, on the last page");
+    assert_eq!(at_once(16, true), Ok(()));
+    assert_eq!(size(&path), 8192 + 512);
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub fn run(
 ) -> Result<(), IoError> {
     static TOKEN: AtomicU32 = AtomicU32::new(1);
     let token = TOKEN.fetch_add(1, Ordering::Relaxed);
-    let mut buffers = IoVec::EMPTY;
+    let mut buffers = IoVec::empty();
     let mut rest = memory;
     for cut in cuts {
         let (piece, later) = rest.split_at_mut(*cut);

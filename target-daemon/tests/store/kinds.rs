@@ -59,7 +59,7 @@ impl Running {
         static TOKEN: AtomicU32 = AtomicU32::new(1);
         let token = TOKEN.fetch_add(1, Ordering::Relaxed);
         let mut memory: Box<[u8]> = data.into();
-        let mut buffers = IoVec::EMPTY;
+        let mut buffers = IoVec::empty();
         for piece in memory.chunks_mut(2048) {
             // SAFETY: the memory is on the heap, and stays in `under_way`,
             // untouched, until the operation is complete.

@@ -105,6 +105,7 @@ impl Header {
     /// Parses the header of a request from the first piece of a frame.
     ///
     /// Accepts frames from 24 bytes (plus VLAN tags), because virtual links do not pad.
+    #[inline]
     pub fn parse(first_piece: &[u8]) -> Result<Self, DropReason> {
         let header = Self::parse_any(first_piece)?;
         if header.role != Role::Request {
@@ -117,13 +118,28 @@ impl Header {
     }
 
     /// The export that it is for, or from.
+    #[inline]
     pub fn address(&self) -> Address {
         Address { shelf: self.shelf, slot: self.slot }
     }
 
     /// Parses the header of a request or a response.
+    #[inline]
     pub(super) fn parse_any(first_piece: &[u8]) -> Result<Self, DropReason> {
-        let ether = Ether::parse(first_piece)?;
+        /// Link layer and header of an untagged frame.
+        const UNTAGGED: usize = 14 + HEADER_LEN;
+        if let Some(bytes) = first_piece.first_chunk::<UNTAGGED>()
+            && let Some(ether) = Ether::untagged(bytes)
+        {
+            // The compiler knows the length, and removes the checks.
+            return Self::behind(ether, bytes);
+        }
+        Self::behind(Ether::parse(first_piece)?, first_piece)
+    }
+
+    /// Parses the header behind a link layer.
+    #[inline]
+    fn behind(ether: Ether, first_piece: &[u8]) -> Result<Self, DropReason> {
         let bytes: [u8; HEADER_LEN] = array(first_piece, ether.len()).ok_or(DropReason::TooShort)?;
         let [version_flags, error, shelf_high, shelf_low, slot, command, tag @ ..] = bytes;
         if version_flags >> 4 != VERSION {
@@ -147,6 +163,7 @@ impl Header {
 
     /// Writes the header. Returns the offset of the argument; `None` if `out` is too
     /// short.
+    #[inline(always)]
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         let at = self.ether.emit(out)?;
         let (flags, error) = match self.role {
@@ -157,11 +174,12 @@ impl Header {
         let ([shelf_high, shelf_low], [a, b, c, d]) = (self.shelf.to_be_bytes(), self.tag.to_be_bytes());
         let first = VERSION << 4 | flags;
         put(out, at, &[first, error, shelf_high, shelf_low, self.slot, self.command.into(), a, b, c, d])?;
-        Some(self.argument_offset())
+        Some(at + HEADER_LEN)
     }
 
     /// The header of the reply that the export at `address` sends from the interface with
     /// MAC address `own`.
+    #[inline(always)]
     pub fn answer(&self, own: Mac, address: Address, refusal: Option<Error>) -> Self {
         Self {
             ether: Ether { dst: self.ether.src, src: own, tags: self.ether.tags },
@@ -174,6 +192,7 @@ impl Header {
 
     /// Checks that the frame is addressed to the interface with MAC address `own` and was
     /// not sent by it. With XDP no NIC filter has done this.
+    #[inline]
     pub fn check_link(&self, own: Mac) -> Result<(), DropReason> {
         if self.ether.dst != own && self.ether.dst != Mac::BROADCAST {
             return Err(DropReason::Destination);
@@ -185,6 +204,7 @@ impl Header {
     }
 
     /// Whether the frame addresses this export. Shelf and slot may each be "any".
+    #[inline]
     pub fn is_for(&self, address: Address) -> bool {
         (self.shelf == address.shelf || self.shelf == SHELF_ANY)
             && (self.slot == address.slot || self.slot == SLOT_ANY)
@@ -192,16 +212,19 @@ impl Header {
 
     /// Whether more than one export may receive the frame, because of its shelf, its slot
     /// or its destination.
+    #[inline]
     pub fn is_broadcast(&self) -> bool {
         self.shelf == SHELF_ANY || self.slot == SLOT_ANY || self.ether.dst.is_multicast()
     }
 
     /// Length in bytes of what precedes the AoE header: 14, 18 or 22.
+    #[inline]
     pub fn l2_len(&self) -> usize {
         self.ether.len()
     }
 
     /// Offset of the command's argument in the frame.
+    #[inline]
     pub fn argument_offset(&self) -> usize {
         self.l2_len() + HEADER_LEN
     }

@@ -17,6 +17,7 @@ mod command;
 
 pub use command::{Command, Direction};
 
+use super::aoe::{self, Header};
 use super::bytes::{array, put};
 
 /// Length of the ATA header in bytes.
@@ -67,10 +68,21 @@ pub struct Request {
 
 impl Request {
     /// Parses the first [`HEADER_LEN`] bytes of an argument.
+    #[inline]
     pub fn parse(argument: &[u8]) -> Option<Self> {
         // The reserved bytes must be present, with any content.
         let [flags, feature, count, opcode, registers @ .., _, _]: [u8; HEADER_LEN] = array(argument, 0)?;
         Some(Self { flags, feature, count, command: opcode.into(), registers })
+    }
+
+    /// Parses the ATA header behind `header` in the first piece of a frame. `None` if it is
+    /// not an ATA request, or too short for one.
+    #[inline]
+    pub fn behind(header: &Header, first_piece: &[u8]) -> Option<Self> {
+        if header.command != aoe::Command::Ata {
+            return None;
+        }
+        Self::parse(first_piece.get(header.argument_offset()..)?)
     }
 
     /// Writes the header. Returns [`HEADER_LEN`]; `None` if `out` is too short.
@@ -79,6 +91,7 @@ impl Request {
     }
 
     /// The first sector, masked to the width that the opcode uses.
+    #[inline]
     pub fn lba(&self) -> u64 {
         let [a, b, c, d, e, f] = self.registers;
         let lba = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
@@ -93,6 +106,7 @@ impl Request {
 
     /// The reply with this status and error. Count is 0 ("none left to transfer"); flags
     /// and LBA are those of the request.
+    #[inline]
     pub fn reply(&self, status: u8, error: u8) -> Reply {
         let flags = self.flags & FLAGS_KNOWN;
         Reply { flags, error, count: 0, status, registers: self.registers }
@@ -122,16 +136,19 @@ impl Reply {
     }
 
     /// Writes the header. Returns [`HEADER_LEN`]; `None` if `out` is too short.
+    #[inline]
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         emit(out, [self.flags, self.error, self.count, self.status], self.registers)
     }
 
     /// Whether Linux would treat this as success.
+    #[inline]
     pub fn is_good(&self) -> bool {
         self.status & 0xA9 == 0
     }
 }
 
+#[inline(always)]
 fn emit(out: &mut [u8], [a, b, c, d]: [u8; 4], [e, f, g, h, i, j]: [u8; 6]) -> Option<usize> {
     put(out, 0, &[a, b, c, d, e, f, g, h, i, j, 0, 0])?;
     Some(HEADER_LEN)

@@ -3,6 +3,7 @@
 use super::FRAME_LEN_MIN;
 
 /// The `N` bytes at `at`; `None` if `bytes` is too short.
+#[inline]
 pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }
@@ -13,6 +14,7 @@ pub(super) fn chunks<const N: usize>(bytes: &[u8], at: usize, count: u8) -> Opti
 }
 
 /// Writes `value` at `at`; `None`, with nothing written, if it does not fit.
+#[inline(always)]
 pub(super) fn put(out: &mut [u8], at: usize, value: &[u8]) -> Option<()> {
     out.get_mut(at..)?.get_mut(..value.len())?.copy_from_slice(value);
     Some(())
@@ -20,6 +22,7 @@ pub(super) fn put(out: &mut [u8], at: usize, value: &[u8]) -> Option<()> {
 
 /// Pads a frame of `len` bytes with zeros to [`FRAME_LEN_MIN`]. Returns the length to
 /// send; `None` if `out` has no room for the padding.
+#[inline(always)]
 pub(super) fn pad(out: &mut [u8], len: usize) -> Option<usize> {
     if len >= FRAME_LEN_MIN {
         return Some(len);

@@ -10,7 +10,7 @@ pub mod reserve;
 
 use super::aoe::{self, Address, Header};
 use super::bytes::pad;
-use super::ether::Mac;
+use super::ether::{Mac, Tags};
 use super::identify::{IDENTIFY_LEN, Identity};
 use super::{DropReason, FRAME_LEN_MIN, ata};
 
@@ -30,6 +30,7 @@ pub enum Command {
 }
 
 impl From<u8> for Command {
+    #[inline]
     fn from(code: u8) -> Self {
         match code {
             0 => Self::Ata,
@@ -42,6 +43,7 @@ impl From<u8> for Command {
 }
 
 impl From<Command> for u8 {
+    #[inline]
     fn from(command: Command) -> Self {
         match command {
             Command::Ata => 0,
@@ -175,6 +177,7 @@ impl Reply<'_> {
     }
 
     /// Whether it reports an error.
+    #[inline]
     pub fn is_error(&self) -> bool {
         match self {
             Self::Ata(ata) | Self::AtaData { ata, .. } | Self::Identify(ata, _) => !ata.is_good(),
@@ -230,6 +233,28 @@ impl Reply<'_> {
             Self::Reserve(reply) => reply.emit(out),
         }
     }
+}
+
+/// As [`Reply::emit`] of [`Reply::Ata`] or, with `bytes` bytes of data, [`Reply::AtaData`].
+#[inline(always)]
+pub fn emit_ata(
+    ata: &ata::Reply,
+    bytes: usize,
+    request: &Header,
+    own: Mac,
+    address: Address,
+    out: &mut [u8],
+) -> Option<usize> {
+    const UNTAGGED: usize = 14 + aoe::HEADER_LEN + ata::HEADER_LEN;
+    if request.argument_offset() + ata::HEADER_LEN != UNTAGGED || out.len() < UNTAGGED {
+        return Reply::AtaData { ata: *ata, bytes }.emit(request, own, address, out);
+    }
+    // With both known, the compiler removes all other checks of the length.
+    let mut header = request.answer(own, address, None);
+    header.ether.tags = Tags::NONE;
+    let at = header.emit(out)?;
+    let written = ata.emit(out.get_mut(at..)?)?;
+    pad(out, at + written + bytes)
 }
 
 #[cfg(test)]

@@ -134,6 +134,7 @@ pub struct Ether {
 
 impl Ether {
     /// Parses the link layer of an AoE frame.
+    #[inline(never)]
     pub fn parse(frame: &[u8]) -> Result<Self, DropReason> {
         let mac = |at| array(frame, at).map(Mac).ok_or(DropReason::TooShort);
         let word = |at| array(frame, at).map(u16::from_be_bytes).ok_or(DropReason::TooShort);
@@ -151,17 +152,28 @@ impl Ether {
         }
     }
 
+    /// The link layer of a frame that starts with these bytes, if it is AoE without tags.
+    #[inline]
+    pub(super) fn untagged<const N: usize>(frame: &[u8; N]) -> Option<Self> {
+        let (dst, src, ethertype) = (array(frame, 0)?, array(frame, 6)?, array(frame, TAGS)?);
+        let is_aoe = u16::from_be_bytes(ethertype) == ETHERTYPE_AOE;
+        is_aoe.then_some(Self { dst: Mac(dst), src: Mac(src), tags: Tags::NONE })
+    }
+
     /// Writes the link layer. Returns its length; `None` if `out` is too short.
+    #[inline(always)]
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
-        let at = TAGS + self.tags.len();
         put(out, 0, &self.dst.0)?;
         put(out, 6, &self.src.0)?;
-        put(out, TAGS, self.tags.as_bytes())?;
-        put(out, at, &ETHERTYPE_AOE.to_be_bytes())?;
+        if self.tags.count > 0 {
+            put(out, TAGS, self.tags.as_bytes())?;
+        }
+        put(out, TAGS + self.tags.len(), &ETHERTYPE_AOE.to_be_bytes())?;
         Some(self.len())
     }
 
     /// Length in bytes, up to the AoE header: 14, 18 or 22.
+    #[inline]
     pub(super) fn len(&self) -> usize {
         TAGS + self.tags.len() + ETHERTYPE_LEN
     }

@@ -15,7 +15,6 @@
 
 mod bytes;
 mod drop_reason;
-mod read_hint;
 mod initiator;
 
 /// The AoE header and the addresses in it.
@@ -29,10 +28,9 @@ pub mod ether;
 /// The 512 bytes that IDENTIFY DEVICE returns.
 pub mod identify;
 
-pub use command::{Body, Reply, Request, mask, query, reserve};
+pub use command::{Body, Reply, Request, emit_ata, mask, query, reserve};
 pub use drop_reason::DropReason;
 pub use initiator::Response;
-pub use read_hint::ReadHint;
 
 /// Minimum length of a sent frame, without the frame check sequence. Drivers do not pad
 /// what is sent through AF_XDP, and aoetools discard shorter frames.

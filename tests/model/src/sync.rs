@@ -22,6 +22,12 @@ pub enum Mistake {
 thread_local! {
     // loom runs all its threads on the thread that runs the model.
     static PLANTED: Cell<Option<Mistake>> = const { Cell::new(None) };
+    static UPDATES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Number of read-modify-write operations on the atomics of this thread's models.
+pub fn updates() -> u64 {
+    UPDATES.get()
 }
 
 /// Plants a mistake in the atomics of this thread's models.
@@ -37,7 +43,7 @@ fn planted(mistake: Mistake) -> bool {
 pub mod atomic {
     pub use std::sync::atomic::Ordering;
 
-    use super::{Mistake, planted};
+    use super::{Mistake, UPDATES, planted};
 
     fn unless(mistake: Mistake, ordering: Ordering) -> Ordering {
         if planted(mistake) { Ordering::Relaxed } else { ordering }
@@ -70,6 +76,7 @@ pub mod atomic {
                 /// Stores a value and returns the previous one.
                 #[track_caller]
                 pub fn swap(&self, value: $value, ordering: Ordering) -> $value {
+                    UPDATES.set(UPDATES.get() + 1);
                     if planted(Mistake::TornUpdate) {
                         let before = self.0.load(Ordering::SeqCst);
                         self.0.store(value, Ordering::SeqCst);
@@ -91,6 +98,7 @@ pub mod atomic {
                     success: Ordering,
                     failure: Ordering,
                 ) -> Result<$value, $value> {
+                    UPDATES.set(UPDATES.get() + 1);
                     if planted(Mistake::TornUpdate) {
                         let before = self.0.load(Ordering::SeqCst);
                         if before != current {

@@ -21,7 +21,8 @@ mod mask;
 mod query;
 mod reserve;
 
-pub use finish::finish;
+pub use ata::Verdict;
+pub use finish::{finish, success};
 
 use crate::shelf::{ReplyLimit, State};
 use crate::store::Kind;
@@ -61,18 +62,44 @@ pub fn execute<'a>(
     limit: ReplyLimit,
 ) -> Action<'a> {
     let header = &request.header;
-    if !header.is_for(state.settings.address) {
-        return Action::Ignore(DropReason::Address);
+    if let Body::Ata { ata, payload_len, .. } = request.body {
+        return execute_ata(header, &ata, payload_len, state, advert.sectors_per_frame, limit).action(ata);
     }
-    if let Err(reason) = state.admit(header.ether.src) {
+    if let Err(reason) = admit(header, state) {
         return Action::Ignore(reason);
     }
     match request.body {
-        Body::Ata { ata, payload_len, .. } => ata::execute(header, ata, payload_len, state, advert, limit),
         Body::Query(query) => query::execute(query, state, advert),
         Body::Mask(mask) => mask::execute(mask, state),
         Body::Reserve(reserve) => reserve::execute(header.ether.src, reserve, state),
-        Body::Unknown(_) => refuse(aoe::Error::Command),
+        Body::Ata { .. } | Body::Unknown(_) => refuse(aoe::Error::Command),
+    }
+}
+
+/// As [`execute`], for an ATA request. `payload_len` is the number of bytes behind its ATA
+/// header, `advertised` the number of sectors in a frame that the interface advertises.
+#[inline]
+pub fn execute_ata(
+    header: &aoe::Header,
+    ata: &wire::ata::Request,
+    payload_len: usize,
+    state: &State,
+    advertised: u8,
+    limit: ReplyLimit,
+) -> Verdict {
+    match admit(header, state) {
+        Ok(()) => ata::execute(header, ata, payload_len, state, advertised, limit),
+        Err(reason) => Verdict::Ignore(reason),
+    }
+}
+
+/// Checks that a request is for the export, from a host that may get a reply.
+#[inline]
+fn admit(header: &aoe::Header, state: &State) -> Result<(), DropReason> {
+    if header.is_for(state.settings.address) {
+        state.admit(header.ether.src)
+    } else {
+        Err(DropReason::Address)
     }
 }
 
@@ -118,22 +145,21 @@ const ARGUMENT_LEN_MAX: usize = {
     if longest > reserve { longest } else { reserve }
 };
 
-/// Upper bound for the length of the reply to the request that starts in `first`, on a
-/// lane whose replies carry at most `sectors_max` sectors.
-pub fn reply_len_max(header: &aoe::Header, first: &[u8], sectors_max: u8) -> usize {
+/// Upper bound for the length of the reply to the request with these headers, on a lane
+/// whose replies carry at most `sectors_max` sectors.
+#[inline]
+pub fn reply_len_max(header: &aoe::Header, ata: Option<&wire::ata::Request>, sectors_max: u8) -> usize {
     let argument = header.argument_offset();
     let length = match header.command {
-        aoe::Command::Ata => argument + wire::ata::HEADER_LEN + data(header, first, sectors_max),
+        aoe::Command::Ata => argument + wire::ata::HEADER_LEN + ata.map_or(0, |ata| data(ata, sectors_max)),
         aoe::Command::Query | aoe::Command::Mask | aoe::Command::Reserve => argument + ARGUMENT_LEN_MAX,
         aoe::Command::Unknown(_) => argument,
     };
     length.max(wire::FRAME_LEN_MIN)
 }
 
-fn data(header: &aoe::Header, first: &[u8], sectors_max: u8) -> usize {
-    let Ok(Request { body: Body::Ata { ata, .. }, .. }) = Request::parse(header, first, first.len()) else {
-        return 0;
-    };
+#[inline]
+fn data(ata: &wire::ata::Request, sectors_max: u8) -> usize {
     match (ata.command, ata.command.direction()) {
         (wire::ata::Command::Identify, _) => wire::identify::IDENTIFY_LEN,
         // A larger count is refused, or gets no reply.

@@ -52,7 +52,20 @@ impl Operation {
 /// significant digits and a minimum of 256 ns. Recording costs a few instructions.
 #[derive(Clone, Debug)]
 pub struct Latency {
-    cells: [Box<[u64]>; Operation::ALL.len()],
+    /// The cells of each operation, one after the other.
+    cells: Box<[u64]>,
+}
+
+/// Where a [`Latency`] counts a time of an operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell(usize);
+
+impl Cell {
+    /// The cell for a time in nanoseconds.
+    #[inline]
+    pub fn of(operation: Operation, ns: u64) -> Self {
+        Self(operation as usize * CELLS + cell_of(ns.min(LONGEST_NS)))
+    }
 }
 
 /// The unit of cells: 256 ns.
@@ -65,8 +78,13 @@ const STEPS_BITS: u32 = 7;
 
 const CELLS: usize = cell_of(LONGEST_NS) + 1;
 
+#[inline]
 const fn cell_of(ns: u64) -> usize {
     let units = ns >> UNIT_BITS;
+    if units < 2 * STEPS as u64 {
+        // Most times are this short.
+        return units as usize;
+    }
     let shift = (units | (2 * STEPS as u64 - 1)).ilog2() - STEPS_BITS;
     ((shift as usize) << STEPS_BITS) + (units >> shift) as usize
 }
@@ -80,21 +98,26 @@ fn lowest_of(cell: usize) -> u64 {
 impl Latency {
     /// All zero. Allocates all memory: recording allocates nothing.
     pub fn new() -> Self {
-        Self { cells: std::array::from_fn(|_| vec![0; CELLS].into()) }
+        Self { cells: vec![0; Operation::ALL.len() * CELLS].into() }
     }
 
     /// Counts one request that took `ns` nanoseconds.
     #[inline]
     pub fn record(&mut self, operation: Operation, ns: u64) {
-        let cells = self.cells.get_mut(operation as usize);
-        if let Some(count) = cells.and_then(|cells| cells.get_mut(cell_of(ns.min(LONGEST_NS)))) {
+        self.add(Cell::of(operation, ns));
+    }
+
+    /// As [`Self::record`], for a time whose cell is known.
+    #[inline]
+    pub fn add(&mut self, Cell(at): Cell) {
+        if let Some(count) = self.cells.get_mut(at) {
             *count += 1;
         }
     }
 
     /// The times of an operation.
     pub fn of(&self, operation: Operation) -> Distribution {
-        let cells = self.cells.get(operation as usize).into_iter().flatten().enumerate();
+        let cells = self.cells.iter().skip(operation as usize * CELLS).take(CELLS).enumerate();
         let occupied = cells.filter(|(_, count)| **count > 0);
         Distribution(occupied.map(|(cell, count)| (lowest_of(cell + 1) - 1, *count)).collect())
     }

@@ -8,7 +8,7 @@ mod tally;
 
 pub use counter::{Count, Metric};
 pub use family::Family;
-pub use latency::{Distribution, Latency, Operation, middle_of};
+pub use latency::{Cell, Distribution, Latency, Operation, middle_of};
 pub use tally::{ExportCounters, Outcome, Tally};
 
 pub(crate) use counter::counters;

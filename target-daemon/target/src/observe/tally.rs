@@ -77,6 +77,7 @@ impl Tally {
     }
 
     /// Counts a request.
+    #[inline]
     pub fn count(&mut self, operation: Operation, outcome: Outcome) {
         let row = self.requests.get_mut(operation as usize);
         if let Some(n) = row.and_then(|row| row.get_mut(outcome as usize)) {

@@ -53,6 +53,7 @@ impl State {
     }
 
     /// Whether a frame from `src` may get a reply, whatever the request.
+    #[inline]
     pub fn admit(&self, src: Mac) -> Result<(), DropReason> {
         if !self.settings.acl.admits(src) {
             return Err(DropReason::Acl);
@@ -64,6 +65,7 @@ impl State {
     }
 
     /// Whether other initiators hold a reservation that excludes `src`.
+    #[inline]
     pub fn is_reserved_against(&self, src: Mac) -> bool {
         !self.reservation.is_empty() && !self.reservation.contains(src)
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Clock, LaneState, Owner, SharedLane, Worker};
+use super::{Addressee, Clock, Head, LaneState, Owner, SharedLane, Worker};
 use crate::ring::Rings;
 use crate::wire::aoe::{Address, Command, Header, Role};
 use crate::wire::ether::{Ether, Mac, Tags};
@@ -46,6 +46,6 @@ impl<R: Rings> Worker<R> {
         if request.emit(umem.piece_mut(&mut frame, 0)).is_none() {
             return own.lane.release(frame);
         }
-        self.dispatch(at, frame, header, owner, now_ns);
+        self.dispatch(at, frame, &Head { header, ata: None, to: Addressee::One(owner) }, owner, now_ns);
     }
 }

@@ -125,12 +125,17 @@ pub struct AnsweredWrites {
     /// The host whose request was the last one in order; [`NO_HOST`] if its order has
     /// restarted since.
     last_host: usize,
+    /// The source and tag for which `find` has found no record, until the next one is made.
+    unused_tag: Option<(usize, u32)>,
     /// The source found last.
     last_source: usize,
     /// An address of which it is known whether its tags are in order: `settled_in_order`.
     /// If they are, its reads provide no more information; if not, only IDENTIFY does.
     settled: Option<Mac>,
     settled_in_order: bool,
+    /// The address in `settled`, if [`Self::observe`] has seen a read from it since anything
+    /// changed: no other one provides information until then.
+    reads_say_nothing: Option<Mac>,
     /// Whether two addresses were ever found to belong to one host.
     joined: bool,
 }
@@ -172,9 +177,11 @@ impl AnsweredWrites {
             latest: LatestArrivals::default(),
             unremembered_ns: 0,
             last_host: NO_HOST,
+            unused_tag: None,
             last_source: 0,
             settled: None,
             settled_in_order: false,
+            reads_say_nothing: None,
             joined: false,
         }
     }
@@ -184,13 +191,24 @@ impl AnsweredWrites {
     #[inline]
     pub fn observe(&mut self, inbound: &Inbound, kind: Observed, now_ns: u64) -> bool {
         // Most requests return here if one host uses the export, so this must cost next
-        // to nothing. With several addresses, every request is needed to find out whether
-        // they belong to one host.
+        // to nothing.
+        if kind == Observed::Read && self.reads_say_nothing == Some(inbound.header.ether.src) {
+            return false;
+        }
+        self.observe_more(inbound, kind, now_ns)
+    }
+
+    #[inline(never)]
+    fn observe_more(&mut self, inbound: &Inbound, kind: Observed, now_ns: u64) -> bool {
+        // With several addresses, every request is needed to find out whether they belong to
+        // one host.
         let alone = self.used == 1 || self.joined || !self.settled_in_order;
         let says_more = kind == Observed::Identify || kind == Observed::Other && self.settled_in_order;
         if alone && !says_more && self.settled == Some(inbound.header.ether.src) {
+            self.reads_say_nothing = self.settled;
             return false;
         }
+        self.reads_say_nothing = None;
         self.observe_tag(inbound, kind, now_ns).unwrap_or(kind == Observed::Identify)
     }
 
@@ -244,7 +262,10 @@ impl AnsweredWrites {
         }
         let Some(at) = self.find_source(inbound.header.ether.src) else { return Found::New };
         match self.newest_with(at, inbound.header.tag, now_ns) {
-            None => Found::New,
+            None => {
+                self.unused_tag = Some((at, inbound.header.tag));
+                Found::New
+            }
             Some(record) if record.is(fingerprint) => Found::Copy(record.result),
             Some(_) => {
                 self.tag_was_reused(at);
@@ -315,7 +336,9 @@ impl AnsweredWrites {
         let place = self.place(inbound.header.ether.src, true, now_ns);
         let at = place.unwrap_or(OTHERS);
         let tag = inbound.header.tag;
-        let reused = self.newest_with(at, tag, now_ns).is_some_and(|record| !record.is(fingerprint));
+        // Not again what `find` has found, if nothing was recorded since.
+        let reused = self.unused_tag.take() != Some((at, tag))
+            && self.newest_with(at, tag, now_ns).is_some_and(|record| !record.is(fingerprint));
         if reused {
             self.tag_was_reused(at);
         }
@@ -369,6 +392,7 @@ impl AnsweredWrites {
 
     #[cold]
     fn new_place(&mut self, mac: Mac, writes: bool, now_ns: u64) -> Option<usize> {
+        self.reads_say_nothing = None;
         let at = if self.used < SOURCES_MAX {
             self.used += 1;
             self.used - 1

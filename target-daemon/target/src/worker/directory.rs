@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::Addressee;
+use crate::wire::DropReason;
 use crate::wire::aoe::{Address, Header};
 
 /// The owner of an export: a worker, and an index in its export set.
@@ -144,6 +146,20 @@ impl Directory {
         };
         let rows = rows.unwrap_or(&[]).iter();
         rows.filter(|(address, _)| header.is_for(*address)).map(|(_, owner)| *owner)
+    }
+
+    /// Where a request goes.
+    #[inline]
+    pub(super) fn addressee(&self, header: &Header) -> Addressee {
+        if let Some(owner) = self.owner(header.address()) {
+            return Addressee::One(owner);
+        }
+        let mut owners = self.find(header);
+        match (owners.next(), owners.next()) {
+            (None, _) => Addressee::None(DropReason::Address),
+            (Some(owner), None) => Addressee::One(owner),
+            (Some(_), Some(_)) => Addressee::Several,
+        }
     }
 
     /// All addresses and owners, sorted by address.

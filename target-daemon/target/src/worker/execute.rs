@@ -10,6 +10,9 @@
 //!   └─ no store needed: reply; a change is saved first
 //! ```
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use crossbeam_channel::Sender;
 use twox_hash::XxHash3_64;
 
@@ -18,33 +21,49 @@ use super::answered_sets::Known;
 use super::directory::Directory;
 use super::export_runtime::{ExportRuntime, INTERNAL_TOKEN};
 use super::fingerprint::Fingerprint;
-use super::inflight::{Pending, SlabFull};
+use super::inflight::{Pending, SlabFull, Task};
 use super::lanes::SharedLane;
 use super::messages::{Finished, Inbound};
 use super::request_table::Admitted;
 use super::save::SaveRequest;
 use super::stats::Stats;
-use crate::command::{self, Action};
+use crate::command::{self, Action, Verdict};
 use crate::observe::{Operation, Outcome};
 use crate::plant::{Bug, planted};
+use crate::ring::Frame;
 use crate::store::{Completion, Full, IoError, Kind, Span};
 use crate::wire::query::Advert;
-use crate::wire::{Body, DropReason, Reply, Request, aoe, ata};
+use crate::wire::{self, Body, DropReason, Reply, Request, aoe, ata};
 
 /// What an export needs from its worker to execute a request.
 pub(super) struct Context<'a> {
-    /// Every lane of every worker.
-    pub lanes: &'a [SharedLane],
-    /// The exports of all workers.
-    pub directory: &'a Directory,
-    /// The state writer, and the index of this worker.
-    pub state_writer: Option<&'a (u16, Sender<SaveRequest>)>,
-    /// The buffer count in replies to queries.
-    pub buffer_count: u16,
-    /// When the pass began.
-    pub now_ns: u64,
+    /// What changes only between passes.
+    pub surroundings: &'a Surroundings,
     /// The counters of the worker.
     pub stats: &'a mut Stats,
+}
+
+/// The worker of an export, as the export sees it.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    /// Every lane of every worker.
+    pub lanes: Arc<[SharedLane]>,
+    /// The exports of all workers.
+    pub directory: Arc<Directory>,
+    /// The state writer, and the index of this worker.
+    pub state_writer: Option<(u16, Sender<SaveRequest>)>,
+    /// The buffer count in replies to queries.
+    pub buffer_count: u16,
+    /// When the pass began. Close enough to the current time, and costs no clock read.
+    pub now_ns: u64,
+}
+
+impl Deref for Context<'_> {
+    type Target = Surroundings;
+
+    fn deref(&self) -> &Surroundings {
+        self.surroundings
+    }
 }
 
 impl<'a> Context<'a> {
@@ -61,7 +80,7 @@ impl<'a> Context<'a> {
     /// `unsendable`, and the caller returns it without a reply, so that its frame is not
     /// lost.
     fn lane_of(&mut self, inbound: &Inbound) -> Option<&'a SharedLane> {
-        let lane = self.lanes.get(usize::from(inbound.lane));
+        let lane = self.surroundings.lanes.get(usize::from(inbound.lane));
         self.stats.counters.unsendable += u64::from(lane.is_none());
         lane
     }
@@ -71,6 +90,84 @@ impl ExportRuntime {
     /// Executes a request. If it needs the store, it finishes in [`Self::harvest`]. A
     /// non-ATA request that spans several pieces is copied to `scratch`.
     pub(super) fn execute(
+        &mut self,
+        inbound: Inbound,
+        lane: &SharedLane,
+        scratch: &mut [u8; command::REQUEST_LEN_MAX],
+        done: &mut Vec<Finished>,
+        context: &mut Context<'_>,
+    ) {
+        match inbound.ata {
+            Some(ata) if self.leaving.is_none() => self.execute_ata(inbound, ata, lane, done, context),
+            _ => done.extend(self.execute_other(inbound, lane, scratch, context)),
+        }
+    }
+
+    /// Executes an ATA request.
+    #[inline]
+    fn execute_ata(
+        &mut self,
+        mut inbound: Inbound,
+        ata: ata::Request,
+        lane: &SharedLane,
+        done: &mut Vec<Finished>,
+        context: &mut Context<'_>,
+    ) {
+        self.answered.observe(&inbound, ata.command, context.now_ns);
+        let payload_offset = inbound.header.argument_offset() + ata::HEADER_LEN;
+        let payload_len = (inbound.request_len as usize).saturating_sub(payload_offset);
+        let (state, advertised) = (&self.export.state, lane.sectors_per_frame());
+        let verdict =
+            command::execute_ata(&inbound.header, &ata, payload_len, state, advertised, lane.reply_limit());
+        let Verdict::Store(kind) = verdict else {
+            return done.push(self.answer_at_once(inbound, verdict.action(ata), lane, context));
+        };
+        let mut task = Task::new(ata, kind, payload_offset, &inbound.frame, &lane.umem);
+        let span = task.fingerprint.span(self.export.state.geometry);
+        if let Some(span) = span {
+            if span.writes
+                && let Some(obstacle) = self.obstacle_to(&inbound, &task, span, lane, context)
+            {
+                return done.extend(self.not_executed(inbound, task, obstacle, lane, context));
+            }
+            if let Some(result) = self.try_inline(&mut inbound.frame, &mut task, span, lane, context.now_ns) {
+                let reply_len = self.ended(&mut inbound, &task, result, lane, context);
+                return done.push(inbound.answered(&task, reply_len));
+            }
+        }
+        self.enter(Pending { inbound, task }, span, lane, done, context);
+    }
+
+    /// Answers an ATA request that does not need the store, if at all.
+    #[inline(never)]
+    fn answer_at_once(
+        &self,
+        inbound: Inbound,
+        action: Action<'_>,
+        lane: &SharedLane,
+        context: &mut Context<'_>,
+    ) -> Finished {
+        let asked = inbound.ata;
+        let operation = asked.map_or(Operation::Ata, |ata| operation_of(ata.command));
+        let reason = match action {
+            Action::Reply(reply) => {
+                return Finished { asked, ..reply_to(inbound, operation, reply, self.address(), lane) };
+            }
+            Action::Ignore(reason) => reason,
+            // Cannot happen: the caller handles this.
+            Action::Store { .. } => DropReason::TooShort,
+        };
+        if let (DropReason::ReplyTooLong, Some(ata)) = (reason, asked) {
+            lane.note_too_long(self.address(), ata.count.max(1));
+        }
+        context.stats.dropped(reason);
+        inbound.dropped(operation, reason)
+    }
+
+    /// Executes a request that is no ATA request, or not a complete one, or that comes after
+    /// the export has begun to leave.
+    #[inline(never)]
+    fn execute_other(
         &mut self,
         inbound: Inbound,
         lane: &SharedLane,
@@ -85,23 +182,19 @@ impl ExportRuntime {
                 return Some(inbound.dropped(Operation::Other, reason));
             }
         };
-        let (operation, persists) = (operation_of(&request.body), command::persists(&request.body));
+        let (operation, persists) = (operation_of_body(&request.body), command::persists(&request.body));
         let Self { export, answered, leaving: None, .. } = self else {
             // The request was dispatched by an outdated directory.
             context.stats.dropped(DropReason::Address);
             return Some(inbound.dropped(operation, DropReason::Address));
         };
         let now_ns = context.now_ns;
-        let hash = match request.body {
-            Body::Ata { ata, .. } => {
-                answered.observe(&inbound, ata.command, now_ns);
-                0
-            }
+        let hash = match persists {
             // Only the request: the room for the reply after it has undefined content.
-            _ if persists => XxHash3_64::oneshot(
+            true => XxHash3_64::oneshot(
                 head.get(inbound.header.argument_offset()..inbound.request_len as usize).unwrap_or(&[]),
             ),
-            _ => 0,
+            false => 0,
         };
         let known = match persists {
             true => answered.sets.find(&inbound, inbound.arrival(lane.worker), hash, now_ns),
@@ -121,10 +214,9 @@ impl ExportRuntime {
             }
         };
         match action {
-            Action::Ignore(reason) => {
-                if let (DropReason::ReplyTooLong, Body::Ata { ata, .. }) = (reason, &request.body) {
-                    lane.note_too_long(address, ata.count.max(1));
-                }
+            // Only ATA requests need the store.
+            Action::Ignore(_) | Action::Store { .. } => {
+                let reason = if let Action::Ignore(reason) = action { reason } else { DropReason::TooShort };
                 context.stats.dropped(reason);
                 Some(inbound.dropped(operation, reason))
             }
@@ -134,33 +226,10 @@ impl ExportRuntime {
                     let arrival = inbound.arrival(lane.worker);
                     answered.sets.record(&inbound, arrival, hash, reply.is_error(), now_ns);
                 }
-                let asked = if let Body::Ata { ata, .. } = request.body { Some(ata) } else { None };
-                let done = Finished { asked, ..reply_to(inbound, operation, reply, address, lane) };
+                let done = reply_to(inbound, operation, reply, address, lane);
                 if persists { self.reply_when_saved(index, done, context) } else { Some(done) }
             }
-            Action::Store { ata, kind } => self.operate(inbound, ata, kind, operation, lane, context),
         }
-    }
-
-    /// Executes a request that needs the store.
-    fn operate(
-        &mut self,
-        inbound: Inbound,
-        ata: ata::Request,
-        kind: Kind,
-        operation: Operation,
-        lane: &SharedLane,
-        context: &mut Context<'_>,
-    ) -> Option<Finished> {
-        let sector = if matches!(kind, Kind::Read | Kind::Write) { ata.lba() } else { 0 };
-        let bytes = match kind {
-            Kind::Flush | Kind::Measure => 0,
-            _ => u32::from(ata.count) * ata::SECTOR_LEN as u32,
-        };
-        let payload_offset = (inbound.header.argument_offset() + ata::HEADER_LEN) as u16;
-        let fingerprint = Fingerprint::of(kind, sector, bytes, &inbound.frame, payload_offset, &lane.umem);
-        let pending = Pending { inbound, ata, fingerprint, payload_offset, operation, submitted_ns: 0 };
-        self.admit(pending, lane, context)
     }
 
     /// Collects what the store has completed and makes the replies.
@@ -180,73 +249,107 @@ impl ExportRuntime {
         }
     }
 
-    /// Admits a request, and submits it to the store unless it has to wait.
-    fn admit(
+    /// Looks for a reason not to execute a write.
+    #[inline]
+    fn obstacle_to(
         &mut self,
-        mut pending: Pending,
+        inbound: &Inbound,
+        task: &Task,
+        span: Span,
+        lane: &SharedLane,
+        context: &mut Context<'_>,
+    ) -> Option<Obstacle> {
+        if let Some(leader) = self.requests.duplicate_in_flight(&task.fingerprint, span) {
+            return Some(Obstacle::InFlight(leader));
+        }
+        match self.answered.writes.find(inbound, &task.fingerprint, context.now_ns) {
+            Found::New => {}
+            Found::Copy(result) => return Some(Obstacle::Answered(result)),
+            Found::TagReused => context.stats.counters.tags_reused += 1,
+        }
+        self.is_overtaken(inbound, task, lane.worker, context.now_ns).then_some(Obstacle::Late)
+    }
+
+    /// Handles a write that is not executed.
+    #[inline(never)]
+    fn not_executed(
+        &mut self,
+        mut inbound: Inbound,
+        task: Task,
+        obstacle: Obstacle,
         lane: &SharedLane,
         context: &mut Context<'_>,
     ) -> Option<Finished> {
         let counters = &mut context.stats.counters;
-        let span = pending.fingerprint.span(self.export.state.geometry);
-        if let Some(span) = span.filter(|span| span.writes) {
-            if let Some(leader) = self.requests.duplicate_in_flight(&pending.fingerprint, span) {
+        match obstacle {
+            Obstacle::InFlight(leader) => {
                 counters.folded += 1;
                 self.tally.counters.folded += 1;
-                let oldest = self.requests.coalesce(leader, pending)?;
+                let oldest = self.requests.coalesce(leader, Pending { inbound, task })?;
                 counters.followers_released += 1;
-                return Some(oldest.unanswered());
+                Some(oldest.unanswered())
             }
-            match self.answered.writes.find(&pending.inbound, &pending.fingerprint, context.now_ns) {
-                Found::New => {}
-                Found::Copy(result) => {
-                    counters.repeated += 1;
-                    self.tally.counters.repeated += 1;
-                    return Some(self.conclude(pending, result, lane));
-                }
-                Found::TagReused => counters.tags_reused += 1,
+            Obstacle::Answered(result) => {
+                counters.repeated += 1;
+                self.tally.counters.repeated += 1;
+                let reply_len = self.conclude(&mut inbound, &task, result, lane);
+                Some(inbound.answered(&task, reply_len))
             }
-            if self.is_overtaken(&pending, lane.worker, context.now_ns) {
+            Obstacle::Late => {
                 counters.late_writes += 1;
-                return Some(pending.unanswered());
+                Some(Pending { inbound, task }.unanswered())
             }
         }
-        if let Some(result) = span.and_then(|span| self.try_inline(&mut pending, span, lane, context.now_ns))
-        {
-            return Some(self.ended(pending, result, lane, context));
-        }
+    }
+
+    /// Enters a request into the request table, and submits it to the store unless it has to
+    /// wait.
+    #[inline(never)]
+    fn enter(
+        &mut self,
+        pending: Pending,
+        span: Option<Span>,
+        lane: &SharedLane,
+        done: &mut Vec<Finished>,
+        context: &mut Context<'_>,
+    ) {
         match self.requests.admit(pending, span) {
-            Ok(Admitted::Runs(entry)) => self.submit(entry, lane, context),
+            Ok(Admitted::Runs(entry)) => done.extend(self.submit(entry, lane, context)),
             Ok(Admitted::Waits) => {
                 context.stats.counters.waited += 1;
                 self.tally.counters.waited += 1;
-                None
             }
             Err(SlabFull(pending)) => {
                 // No reply: by the time the initiator resends, there will be room.
                 context.stats.counters.slab_full += 1;
-                Some(pending.unanswered())
+                done.push(pending.unanswered());
             }
         }
     }
 
     /// Executes a request inline, if no conflicting request is in flight and the store
     /// can do so. Such a request never enters the request table.
+    #[inline]
     fn try_inline(
         &mut self,
-        pending: &mut Pending,
+        frame: &mut Frame,
+        task: &mut Task,
         span: Span,
         lane: &SharedLane,
         now_ns: u64,
     ) -> Option<Result<(), IoError>> {
         // Stores that use the worker's ring never complete inline.
-        let never = pending.fingerprint.kind == Kind::Discard || self.export.store.calls().is_some();
+        let never = task.fingerprint.kind == Kind::Discard || self.uses_ring;
         if never || !self.requests.is_clear(span) {
             return None;
         }
-        let result = self.export.store.try_inline(&mut pending.op(INTERNAL_TOKEN, &lane.umem)?)?;
+        let mut op = task.op(INTERNAL_TOKEN);
+        if !task.lend(frame, &mut op.buffers, &lane.umem) {
+            return None;
+        }
+        let result = self.export.store.try_inline(&mut op)?;
         self.used = true;
-        pending.submitted_ns = now_ns;
+        task.submitted_ns = now_ns;
         Some(result)
     }
 
@@ -257,8 +360,10 @@ impl ExportRuntime {
         let Some(lane) = context.lane_of(&pending.inbound) else {
             return self.requests.give_up(entry, None).map(Pending::unanswered);
         };
-        let late = self.is_overtaken(pending, lane.worker, context.now_ns) && !planted(Bug::NoSecondLook);
-        if !pending.fingerprint.kind.writes() || !late {
+        let Pending { inbound, task } = pending;
+        let late =
+            self.is_overtaken(inbound, task, lane.worker, context.now_ns) && !planted(Bug::NoSecondLook);
+        if !task.fingerprint.kind.writes() || !late {
             return self.submit(entry, lane, context);
         }
         context.stats.counters.late_writes += 1;
@@ -288,74 +393,132 @@ impl ExportRuntime {
     fn complete(&mut self, completion: Completion, done: &mut Vec<Finished>, context: &mut Context<'_>) {
         let Completion { token, result } = completion;
         if token == INTERNAL_TOKEN && std::mem::take(&mut self.measuring) {
-            return self.follow_size(context.directory);
+            return self.follow_size(&context.directory);
         }
         let Some(pending) = self.requests.complete(token) else {
             context.stats.counters.stale_completions += 1;
             return;
         };
-        if pending.fingerprint.kind == Kind::Measure {
-            self.follow_size(context.directory);
+        if pending.task.fingerprint.kind == Kind::Measure {
+            self.follow_size(&context.directory);
         }
         done.push(match context.lane_of(&pending.inbound) {
-            Some(lane) => self.ended(pending, result, lane, context),
+            Some(lane) => {
+                let Pending { mut inbound, task } = pending;
+                let reply_len = self.ended(&mut inbound, &task, result, lane, context);
+                inbound.answered(&task, reply_len)
+            }
             None => pending.unanswered(),
         });
         while let Some(coalesced) = self.requests.next_coalesced(token as u16) {
             done.push(match context.lane_of(&coalesced.inbound) {
-                Some(lane) => self.answer(coalesced, result, lane, context),
+                Some(lane) => {
+                    let Pending { mut inbound, task } = coalesced;
+                    let reply_len = self.answer(&mut inbound, &task, result, lane, context);
+                    inbound.answered(&task, reply_len)
+                }
                 None => coalesced.unanswered(),
             });
         }
     }
 
-    /// Handles the result of an executed request.
+    /// Handles the result of an executed request. Returns what [`Self::conclude`] does.
+    #[inline(always)]
     fn ended(
         &mut self,
-        pending: Pending,
+        inbound: &mut Inbound,
+        task: &Task,
         result: Result<(), IoError>,
         lane: &SharedLane,
         context: &mut Context<'_>,
-    ) -> Finished {
-        context.stats.completed(pending.fingerprint.kind, result);
+    ) -> (Option<u32>, Outcome) {
+        context.stats.completed(task.fingerprint.kind, result);
         if result.is_err() && self.export.store.degraded().is_some() {
             context.directory.mark_degraded(self.address());
         }
-        self.answer(pending, result, lane, context)
+        self.answer(inbound, task, result, lane, context)
     }
 
     /// As [`Self::conclude`], but first records a write as answered.
+    #[inline(always)]
     fn answer(
         &mut self,
-        pending: Pending,
+        inbound: &mut Inbound,
+        task: &Task,
         result: Result<(), IoError>,
         lane: &SharedLane,
         context: &mut Context<'_>,
-    ) -> Finished {
-        let Pending { inbound, fingerprint, .. } = &pending;
-        if fingerprint.kind.writes() && result != Err(IoError::Transient) {
-            let arrival = inbound.arrival(lane.worker);
-            match self.answered.writes.record(inbound, arrival, fingerprint, result, context.now_ns) {
-                Recorded::Kept => {}
-                Recorded::TagReused => context.stats.counters.tags_reused += 1,
-                Recorded::NoPlace => context.stats.counters.not_remembered += 1,
-            }
+    ) -> (Option<u32>, Outcome) {
+        if task.fingerprint.kind.writes() && result != Err(IoError::Transient) {
+            self.record(inbound, &task.fingerprint, result, lane, context);
         }
-        self.conclude(pending, result, lane)
+        self.conclude(inbound, task, result, lane)
     }
 
-    /// Makes the reply to a request with this result.
-    fn conclude(&self, pending: Pending, result: Result<(), IoError>, lane: &SharedLane) -> Finished {
-        if result == Err(IoError::Transient) {
-            // A retry may succeed, but the host would treat an error as final.
-            return pending.unanswered();
+    /// Records a write as answered.
+    #[inline(never)]
+    fn record(
+        &mut self,
+        inbound: &Inbound,
+        fingerprint: &Fingerprint,
+        result: Result<(), IoError>,
+        lane: &SharedLane,
+        context: &mut Context<'_>,
+    ) {
+        let arrival = inbound.arrival(lane.worker);
+        match self.answered.writes.record(inbound, arrival, fingerprint, result, context.now_ns) {
+            Recorded::Kept => {}
+            Recorded::TagReused => context.stats.counters.tags_reused += 1,
+            Recorded::NoPlace => context.stats.counters.not_remembered += 1,
         }
-        let state = &self.export.state;
-        let Pending { ata, fingerprint, operation, submitted_ns, .. } = pending;
-        let reply = command::finish(&ata, fingerprint.kind, result, state);
-        let done = reply_to(pending.inbound, operation, reply, state.settings.address, lane);
-        Finished { asked: Some(ata), bytes: fingerprint.bytes, submitted_ns, ..done }
     }
+
+    /// Writes the reply to a request with this result. Returns its length, if there is one,
+    /// and how the request ended.
+    #[inline(always)]
+    fn conclude(
+        &self,
+        inbound: &mut Inbound,
+        task: &Task,
+        result: Result<(), IoError>,
+        lane: &SharedLane,
+    ) -> (Option<u32>, Outcome) {
+        match (result, task.fingerprint.kind) {
+            (Ok(()), kind @ (Kind::Read | Kind::Write)) => {
+                let (reply, bytes) = command::success(&task.ata, kind);
+                let Inbound { frame, header, .. } = inbound;
+                let first = lane.umem.piece_mut(frame, 0);
+                let len = wire::emit_ata(&reply, bytes, header, lane.mac(), self.address(), first);
+                (len.map(|len| len as u32), if len.is_some() { Outcome::Done } else { Outcome::Unanswered })
+            }
+            // A retry may succeed, but the host would treat an error as final.
+            (Err(IoError::Transient), _) => (None, Outcome::Unanswered),
+            _ => self.finish(inbound, task, result, lane),
+        }
+    }
+
+    /// As [`Self::conclude`], for any but the usual results.
+    #[inline(never)]
+    fn finish(
+        &self,
+        inbound: &mut Inbound,
+        task: &Task,
+        result: Result<(), IoError>,
+        lane: &SharedLane,
+    ) -> (Option<u32>, Outcome) {
+        let reply = command::finish(&task.ata, task.fingerprint.kind, result, &self.export.state);
+        write_reply(inbound, &reply, self.address(), lane)
+    }
+}
+
+/// Why a write is not executed.
+enum Obstacle {
+    /// The same write is in flight, with this index.
+    InFlight(u16),
+    /// It was answered with this result.
+    Answered(Result<(), IoError>),
+    /// A newer write was answered, or may have been.
+    Late,
 }
 
 /// The bytes of a request to parse: its first piece, if that is all or the request is an
@@ -368,7 +531,8 @@ fn head_of<'a>(inbound: &'a Inbound, lane: &'a SharedLane, scratch: &'a mut [u8]
     scratch.get(..n).unwrap_or(&[])
 }
 
-/// Writes the reply over the request.
+/// Writes the reply over the request, and finishes it.
+#[inline(never)]
 fn reply_to(
     mut inbound: Inbound,
     operation: Operation,
@@ -376,22 +540,39 @@ fn reply_to(
     from: aoe::Address,
     lane: &SharedLane,
 ) -> Finished {
-    let header = inbound.header;
-    let first = lane.umem.piece_mut(&mut inbound.frame, 0);
-    let len = reply.emit(&header, lane.mac(), from, first);
-    let outcome = if reply.is_error() { Outcome::Failed } else { Outcome::Done };
-    inbound.done(operation, outcome, len.map(|len| len as u32))
+    let (len, outcome) = write_reply(&mut inbound, &reply, from, lane);
+    inbound.done(operation, outcome, len)
 }
 
-fn operation_of(body: &Body<'_>) -> Operation {
-    let Body::Ata { ata, .. } = body else {
-        return if matches!(body, Body::Query(_)) { Operation::Query } else { Operation::Other };
-    };
-    match ata.command.direction() {
+/// Writes the reply over the request. Returns its length, and how the request ended.
+#[inline(always)]
+fn write_reply(
+    inbound: &mut Inbound,
+    reply: &Reply<'_>,
+    from: aoe::Address,
+    lane: &SharedLane,
+) -> (Option<u32>, Outcome) {
+    let Inbound { frame, header, .. } = inbound;
+    match reply.emit(header, lane.mac(), from, lane.umem.piece_mut(frame, 0)) {
+        Some(len) => (Some(len as u32), if reply.is_error() { Outcome::Failed } else { Outcome::Done }),
+        None => (None, Outcome::Unanswered),
+    }
+}
+
+fn operation_of_body(body: &Body<'_>) -> Operation {
+    match body {
+        Body::Ata { ata, .. } => operation_of(ata.command),
+        Body::Query(_) => Operation::Query,
+        Body::Mask(_) | Body::Reserve(_) | Body::Unknown(_) => Operation::Other,
+    }
+}
+
+fn operation_of(command: ata::Command) -> Operation {
+    match command.direction() {
         ata::Direction::Read => Operation::Read,
-        ata::Direction::Write if ata.command == ata::Command::DataSetManagement => Operation::Discard,
+        ata::Direction::Write if command == ata::Command::DataSetManagement => Operation::Discard,
         ata::Direction::Write => Operation::Write,
-        ata::Direction::None => match ata.command {
+        ata::Direction::None => match command {
             ata::Command::FlushCache | ata::Command::FlushCacheExt => Operation::Flush,
             _ => Operation::Ata,
         },

@@ -6,11 +6,11 @@ use super::answered::{AnsweredWrites, Observed};
 use super::answered_sets::AnsweredSets;
 use super::directory::Directory;
 use super::identified::Identified;
-use super::inflight::Pending;
+use super::inflight::Task;
 use super::messages::{Finished, Inbound};
 use super::request_table::RequestTable;
 use super::save::PendingSaves;
-use crate::observe::{Operation, Outcome, Tally};
+use crate::observe::{Cell, Operation, Outcome, Tally};
 use crate::plant::{Bug, planted};
 use crate::shelf::Export;
 use crate::store::{Geometry, IoError, IoVec, Kind, Op, Ring};
@@ -31,6 +31,8 @@ pub struct ExportRuntime {
     pub(super) answered: Answered,
     /// A size check that no request triggered is in flight.
     pub(super) measuring: bool,
+    /// The store uses the ring of the worker.
+    pub(super) uses_ring: bool,
     /// The store has completed something inline in this turn.
     pub(super) used: bool,
     /// It is on the list of exports that the next harvest visits.
@@ -102,10 +104,11 @@ pub struct ExportSnapshot {
 
 impl ExportRuntime {
     /// A runtime with room for `in_flight` requests. Allocates all memory.
-    pub fn new(export: Export, in_flight: u16) -> Self {
+    pub fn new(mut export: Export, in_flight: u16) -> Self {
         // A restored state is already saved.
         let (saved, export_key) = (export.state.revision(), export.key.clone());
         Self {
+            uses_ring: export.store.calls().is_some(),
             export,
             requests: RequestTable::new(in_flight),
             answered: Answered::new(),
@@ -185,14 +188,13 @@ impl ExportRuntime {
     /// Starts a size check, unless one is still in flight: they must not accumulate on a
     /// hanging disk.
     pub(super) fn measure(&mut self) {
-        let op = Op { token: INTERNAL_TOKEN, kind: Kind::Measure, sector: 0, buffers: IoVec::EMPTY };
+        let op = Op { token: INTERNAL_TOKEN, kind: Kind::Measure, sector: 0, buffers: IoVec::empty() };
         self.measuring = self.measuring || self.export.store.submit(op).is_ok();
     }
 
     /// Whether a write must not be executed because a newer one has been answered.
-    pub(super) fn is_overtaken(&self, pending: &Pending, worker: u16, now_ns: u64) -> bool {
-        let Pending { inbound, fingerprint, .. } = pending;
-        self.answered.writes.is_overtaken(inbound, inbound.arrival(worker), fingerprint, now_ns)
+    pub(super) fn is_overtaken(&self, inbound: &Inbound, task: &Task, worker: u16, now_ns: u64) -> bool {
+        self.answered.writes.is_overtaken(inbound, inbound.arrival(worker), &task.fingerprint, now_ns)
     }
 
     /// Adopts the size that the store reports.
@@ -207,6 +209,7 @@ impl ExportRuntime {
     }
 
     /// Counts a finished request.
+    #[inline]
     pub(super) fn count(&mut self, done: &Finished, now_ns: u64) {
         let Finished { operation, outcome, .. } = *done;
         self.tally.count(operation, outcome);
@@ -216,9 +219,14 @@ impl ExportRuntime {
         if let Some(arrived_ns) = done.frame.arrived_ns() {
             self.tally.response.record(operation, now_ns.saturating_sub(arrived_ns));
         }
-        self.tally.service.record(operation, done.service_ns(now_ns));
-        if let Some(ns) = done.store_ns(now_ns) {
-            self.tally.store.record(operation, ns);
+        let cell = Cell::of(operation, done.service_ns(now_ns));
+        self.tally.service.add(cell);
+        // What was executed inline was submitted when it was received.
+        let at_once = done.submitted_ns <= done.received_ns;
+        match done.store_ns(now_ns) {
+            Some(_) if at_once => self.tally.store.add(cell),
+            Some(ns) => self.tally.store.record(operation, ns),
+            None => {}
         }
         match (operation, outcome) {
             (Operation::Read, Outcome::Done) => self.tally.counters.bytes_read += u64::from(done.bytes),

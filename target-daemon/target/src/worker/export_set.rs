@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::directory::Directory;
-use super::execute::Context;
+use super::execute::{Context, Surroundings};
 use super::export_runtime::{ExportRuntime, ExportSnapshot};
 use super::lanes::SharedLane;
 use super::messages::{Finished, Inbound};
@@ -38,13 +38,7 @@ pub struct ExportSet {
     next_number: u32,
     /// Whether an export is being detached.
     some_leave: bool,
-    /// The state writer, and the index of this worker.
-    pub state_writer: Option<(u16, Sender<SaveRequest>)>,
-    lanes: Arc<[SharedLane]>,
-    pub directory: Arc<Directory>,
-    buffer_count: u16,
-    /// When the pass began. Close enough to the current time, and costs no clock read.
-    now_ns: u64,
+    surroundings: Surroundings,
     /// When the stores were last checked for being stuck.
     looked_ns: u64,
     /// Buffer to make a non-ATA request in several pieces contiguous.
@@ -55,14 +49,7 @@ pub struct ExportSet {
 /// set.
 macro_rules! context {
     ($set:expr, $stats:expr) => {
-        Context {
-            lanes: &$set.lanes,
-            directory: &$set.directory,
-            state_writer: $set.state_writer.as_ref(),
-            buffer_count: $set.buffer_count,
-            now_ns: $set.now_ns,
-            stats: $stats,
-        }
+        Context { surroundings: &$set.surroundings, stats: $stats }
     };
 }
 
@@ -84,11 +71,7 @@ impl ExportSet {
             runtimes,
             ring,
             some_leave: false,
-            state_writer: None,
-            lanes,
-            directory,
-            buffer_count,
-            now_ns: 0,
+            surroundings: Surroundings { lanes, directory, state_writer: None, buffer_count, now_ns: 0 },
             looked_ns: 0,
             scratch: [0; command::REQUEST_LEN_MAX],
         }
@@ -105,7 +88,17 @@ impl ExportSet {
 
     /// Sets the current time, at the start of a pass.
     pub fn set_time(&mut self, now_ns: u64) {
-        self.now_ns = now_ns;
+        self.surroundings.now_ns = now_ns;
+    }
+
+    /// Sets the exports of all workers.
+    pub fn set_directory(&mut self, directory: Arc<Directory>) {
+        self.surroundings.directory = directory;
+    }
+
+    /// Sets the state writer; `worker` is the index of this worker.
+    pub fn set_state_writer(&mut self, worker: u16, writer: Sender<SaveRequest>) {
+        self.surroundings.state_writer = Some((worker, writer));
     }
 
     /// Prefetches sectors of an export that will probably be read next.
@@ -117,19 +110,19 @@ impl ExportSet {
 
     /// Executes a request. Requests that need the store finish in [`Self::harvest`]; all
     /// others finish at once.
-    pub fn execute(&mut self, inbound: Inbound, stats: &mut Stats) -> Option<Finished> {
+    pub fn execute(&mut self, inbound: Inbound, done: &mut Vec<Finished>, stats: &mut Stats) {
         let runtime = self.runtimes.get_mut(usize::from(inbound.export)).and_then(Option::as_mut);
-        let (Some(runtime), Some(lane)) = (runtime, self.lanes.get(usize::from(inbound.lane))) else {
+        let (Some(runtime), Some(lane)) = (runtime, self.surroundings.lanes.get(usize::from(inbound.lane)))
+        else {
             // The request was dispatched by an outdated directory.
             stats.dropped(DropReason::Address);
-            return Some(inbound.dropped(Operation::Other, DropReason::Address));
+            return done.push(inbound.dropped(Operation::Other, DropReason::Address));
         };
         let index = inbound.export;
-        let finished = runtime.execute(inbound, lane, &mut self.scratch, &mut context!(self, stats));
+        runtime.execute(inbound, lane, &mut self.scratch, done, &mut context!(self, stats));
         if runtime.used || !runtime.is_quiet() {
             activate(&mut self.active, runtime, index);
         }
-        finished
     }
 
     /// Collects what the stores have completed and makes the replies.
@@ -185,23 +178,24 @@ impl ExportSet {
 
     /// Periodically checks for stores that do not respond, and marks exports that hosts use.
     fn look_for_stuck(&mut self, stats: &mut Stats) {
-        if self.now_ns.saturating_sub(self.looked_ns) < LOOK_EVERY_NS {
+        let Surroundings { now_ns, directory, .. } = &self.surroundings;
+        if now_ns.saturating_sub(self.looked_ns) < LOOK_EVERY_NS {
             return;
         }
-        self.looked_ns = self.now_ns;
+        self.looked_ns = *now_ns;
         for (index, runtime) in (0..).zip(&mut self.runtimes) {
             let Some(runtime) = runtime else { continue };
             if !runtime.is_quiet() {
                 // A sync that waits for a write that hangs does so only for a while.
                 activate(&mut self.active, runtime, index);
             }
-            let (new, change) = runtime.requests.look(self.now_ns);
+            let (new, change) = runtime.requests.look(*now_ns);
             stats.counters.stuck_operations += new;
             if let Some(stuck) = change {
-                self.directory.mark_stuck(runtime.address(), stuck);
+                directory.mark_stuck(runtime.address(), stuck);
             }
             if runtime.tally.is_used() {
-                self.directory.mark_used(runtime.address());
+                directory.mark_used(runtime.address());
             }
         }
     }

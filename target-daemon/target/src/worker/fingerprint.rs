@@ -2,11 +2,10 @@
 
 use std::hash::Hasher;
 
-use twox_hash::XxHash3_64;
 use twox_hash::xxhash3_64::{RawHasher, SecretBuffer};
 
 use crate::plant::{Bug, planted};
-use crate::ring::{Frame, Umem};
+use crate::ring::{self, Frame, Umem};
 use crate::store::{Geometry, Kind, SECTOR_BYTES, Span};
 
 /// What a request does. Two writes with equal fingerprints do the same.
@@ -24,12 +23,14 @@ pub struct Fingerprint {
 
 impl Fingerprint {
     /// The fingerprint of a request whose data starts at `offset` in a frame.
+    #[inline]
     pub fn of(kind: Kind, sector: u64, bytes: u32, frame: &Frame, offset: u16, umem: &Umem) -> Self {
         let data = kind.writes().then(|| hash(frame, offset.into(), bytes as usize, umem));
         Self { kind, sector, bytes, hash: data.unwrap_or(0) }
     }
 
     /// The sectors to which it needs exclusive access, if any.
+    #[inline]
     pub fn span(&self, geometry: Geometry) -> Option<Span> {
         let writes = self.kind.writes();
         match self.kind {
@@ -48,24 +49,33 @@ impl Fingerprint {
 }
 
 /// The hash of these bytes of a frame. It depends only on the bytes, not on how the frame
-/// is split into pieces: a duplicate may arrive on a lane that splits it differently. The
-/// state of the hash is on the stack.
+/// is split into pieces: a duplicate may arrive on a lane that splits it differently.
 ///
 /// A forged collision affects only the sender's own writes, and the sender may write to
 /// the export anyway.
+#[inline(never)]
 fn hash(frame: &Frame, offset: usize, bytes: usize, umem: &Umem) -> u64 {
-    if let Some(data) = umem.piece(frame, 0).get(offset..offset + bytes) {
-        return XxHash3_64::oneshot(data);
-    }
-    let (mut skip, mut left) = (offset, bytes);
-    let mut state = RawHasher::new(SecretBuffer::default());
-    for at in 0..frame.pieces() {
+    ring::hash(parts(frame, offset, bytes, umem)).unwrap_or_else(|| {
+        // Its state is on the stack.
+        let mut state = RawHasher::new(SecretBuffer::default());
+        parts(frame, offset, bytes, umem).for_each(|part| state.write(part));
+        state.finish()
+    })
+}
+
+/// `left` bytes of a frame, after the first `skip`.
+fn parts<'a>(
+    frame: &'a Frame,
+    mut skip: usize,
+    mut left: usize,
+    umem: &'a Umem,
+) -> impl Iterator<Item = &'a [u8]> {
+    (0..frame.pieces()).map(move |at| {
         let piece = umem.piece(frame, at);
-        let skipped = skip.min(piece.len());
-        let taken = left.min(piece.len() - skipped);
-        state.write(piece.get(skipped..skipped + taken).unwrap_or(&[]));
-        skip -= skipped;
-        left -= taken;
-    }
-    state.finish()
+        let rest = piece.get(skip..).unwrap_or(&[]);
+        let part = rest.get(..left).unwrap_or(rest);
+        skip = skip.saturating_sub(piece.len());
+        left -= part.len();
+        part
+    })
 }

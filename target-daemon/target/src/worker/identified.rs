@@ -25,6 +25,7 @@ impl Identified {
     }
 
     /// Records an IDENTIFY. Returns whether it is a duplicate of a recent one.
+    #[inline(never)]
     pub fn is_copy(&mut self, inbound: &Inbound, now_ns: u64) -> bool {
         let (source, tag) = (inbound.header.ether.src, inbound.header.tag);
         let young = |at_ns: u64| at_ns > 0 && now_ns.saturating_sub(at_ns) < BOOT_MIN_NS;
@@ -56,8 +57,16 @@ mod tests {
                 Ether { dst: Mac::default(), src: Mac([2, 0, 0, 0, 0, host as u8]), tags: Tags::NONE };
             let header = Header { ether, role: Role::Request, shelf: 0, slot: 0, command: Command::Ata, tag };
             let frame = lane.allocate(60).unwrap();
-            let inbound =
-                Inbound { frame, header, lane: 0, export: 0, request_len: 60, received_ns: 0, since_ns: 0 };
+            let inbound = Inbound {
+                frame,
+                header,
+                ata: None,
+                lane: 0,
+                export: 0,
+                request_len: 60,
+                received_ns: 0,
+                since_ns: 0,
+            };
             let is_copy = identified.is_copy(&inbound, 1_000);
             lane.release(inbound.frame);
             is_copy

@@ -5,7 +5,7 @@ use super::fingerprint::Fingerprint;
 use super::messages::{Finished, Inbound};
 use crate::observe::Operation;
 use crate::ring::{Frame, Umem};
-use crate::store::{IoVec, Op};
+use crate::store::{IoVec, Kind, Op};
 use crate::wire::ata;
 
 /// A request that needs the store.
@@ -14,6 +14,13 @@ pub struct Pending {
     /// The request. Its frame's memory belongs to the store while the operation is in
     /// flight.
     pub inbound: Inbound,
+    /// What the store does for it.
+    pub task: Task,
+}
+
+/// What a store does for a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Task {
     /// The ATA header, for the reply.
     pub ata: ata::Request,
     /// The store operation.
@@ -26,19 +33,49 @@ pub struct Pending {
     pub submitted_ns: u64,
 }
 
-impl Pending {
-    /// The store operation with this token; `None` if the frame has no room for the data.
-    /// Until the operation has completed, nothing else may access the frame's memory.
-    pub fn op(&mut self, token: u32, umem: &Umem) -> Option<Op> {
-        let Fingerprint { kind, sector, bytes, .. } = self.fingerprint;
-        let offset = usize::from(self.payload_offset);
-        let buffers = scatter(&mut self.inbound.frame, offset, bytes as usize, umem)?;
-        Some(Op { token, kind, sector, buffers })
+impl Task {
+    /// What `kind` does for the request in this frame.
+    #[inline]
+    pub fn new(ata: ata::Request, kind: Kind, payload_offset: usize, frame: &Frame, umem: &Umem) -> Self {
+        let sector = if matches!(kind, Kind::Read | Kind::Write) { ata.lba() } else { 0 };
+        let bytes = match kind {
+            Kind::Flush | Kind::Measure => 0,
+            _ => u32::from(ata.count) * ata::SECTOR_LEN as u32,
+        };
+        let payload_offset = payload_offset as u16;
+        let fingerprint = Fingerprint::of(kind, sector, bytes, frame, payload_offset, umem);
+        let operation = match kind {
+            Kind::Read => Operation::Read,
+            Kind::Write => Operation::Write,
+            Kind::Flush => Operation::Flush,
+            Kind::Discard => Operation::Discard,
+            Kind::Measure => Operation::Ata,
+        };
+        Self { ata, fingerprint, payload_offset, operation, submitted_ns: 0 }
     }
 
+    /// The store operation with this token, without its memory.
+    #[inline]
+    pub fn op(&self, token: u32) -> Op {
+        let Fingerprint { kind, sector, .. } = self.fingerprint;
+        Op { token, kind, sector, buffers: IoVec::empty() }
+    }
+
+    /// Adds the memory of the data in the request's frame to `buffers`. Returns `false` if
+    /// the frame has no room for the data. Until the operation has completed, nothing else
+    /// may access that memory.
+    #[inline]
+    pub fn lend(&self, frame: &mut Frame, buffers: &mut IoVec, umem: &Umem) -> bool {
+        let bytes = self.fingerprint.bytes as usize;
+        bytes == 0 || scatter(frame, self.payload_offset.into(), bytes, umem, buffers)
+    }
+}
+
+impl Pending {
     /// Ends the request without a reply: the initiator resends it.
     pub fn unanswered(self) -> Finished {
-        Finished { asked: Some(self.ata), ..self.inbound.unanswered(self.operation) }
+        let Task { ata, operation, .. } = self.task;
+        Finished { asked: Some(ata), ..self.inbound.unanswered(operation) }
     }
 }
 
@@ -102,7 +139,11 @@ impl Slab {
             return None;
         }
         let token = u32::from(entry.generation) << 16 | u32::from(index);
-        let op = entry.pending.as_mut()?.op(token, umem)?;
+        let pending = entry.pending.as_mut()?;
+        let mut op = pending.task.op(token);
+        if !pending.task.lend(&mut pending.inbound.frame, &mut op.buffers, umem) {
+            return None;
+        }
         (entry.submitted_ns, entry.overdue) = (Some(now_ns), false);
         Some(op)
     }
@@ -117,7 +158,7 @@ impl Slab {
         }
         let submitted_ns = entry.submitted_ns.take()?;
         let mut pending = entry.pending.take()?;
-        pending.submitted_ns = submitted_ns;
+        pending.task.submitted_ns = submitted_ns;
         self.free.push(index);
         Some(pending)
     }
@@ -155,25 +196,31 @@ impl Slab {
     }
 }
 
-/// The memory of `left` bytes of a frame, after the first `skip`. `None` if the frame is
-/// too short, or if the bytes are in too many pieces.
+/// Adds the memory of `left` bytes of a frame, after the first `skip`, to `buffers`.
+/// Returns `false` if the frame is too short, or if the bytes are in too many pieces.
 #[allow(unsafe_code)] // The only place in this crate: the slab decides who owns the memory.
-fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, umem: &Umem) -> Option<IoVec> {
-    let mut buffers = IoVec::EMPTY;
+#[inline]
+fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, umem: &Umem, buffers: &mut IoVec) -> bool {
     for at in 0..frame.pieces() {
         let piece = umem.piece_mut(frame, at);
-        let skipped = skip.min(piece.len());
-        let taken = left.min(piece.len() - skipped);
-        skip -= skipped;
+        let Some(rest) = piece.get_mut(skip..).filter(|rest| !rest.is_empty()) else {
+            skip -= piece.len();
+            continue;
+        };
+        skip = 0;
+        let taken = left.min(rest.len());
+        let (part, _) = rest.split_at_mut(taken);
         left -= taken;
-        let Some(part) = piece.get_mut(skipped..skipped + taken).filter(|p| !p.is_empty()) else { continue };
         // SAFETY: the frame owns these bytes. It is in the slab, where nothing touches it
         // until `complete`: `begin` makes no second list before that, and the store drops
         // this one before it returns the completion. Or it is lent for a single call
         // (`ExportRuntime::try_inline`), and the list does not outlive that call.
         if !unsafe { buffers.push(part) } {
-            return None;
+            return false;
+        }
+        if left == 0 {
+            return true;
         }
     }
-    (left == 0).then_some(buffers)
+    false
 }

@@ -54,24 +54,27 @@ impl SharedLane {
     /// Sets the address and MTU of the interface.
     pub fn update(&self, mac: Mac, mtu: u32) {
         let [a, b, c, d, e, f] = mac.0;
-        self.mac.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Ordering::Relaxed);
+        self.mac.store(u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]), Ordering::Relaxed);
         let power = 1 << self.sectors_max.ilog2();
         self.sectors_per_frame.store(shelf::sectors_per_frame(mtu).min(power), Ordering::Relaxed);
         self.reply_sectors.store(ReplyLimit::new(mtu, self.sectors_max).now, Ordering::Relaxed);
     }
 
     /// The MAC address of the interface.
+    #[inline]
     pub fn mac(&self) -> Mac {
-        let [_, _, a, b, c, d, e, f] = self.mac.load(Ordering::Relaxed).to_be_bytes();
+        let [a, b, c, d, e, f, _, _] = self.mac.load(Ordering::Relaxed).to_ne_bytes();
         Mac([a, b, c, d, e, f])
     }
 
     /// Number of sectors in a frame that the interface advertises.
+    #[inline]
     pub fn sectors_per_frame(&self) -> u8 {
         self.sectors_per_frame.load(Ordering::Relaxed)
     }
 
     /// Maximum number of sectors in a reply.
+    #[inline]
     pub fn reply_limit(&self) -> ReplyLimit {
         ReplyLimit { now: self.reply_sectors.load(Ordering::Relaxed), ever: self.sectors_max }
     }

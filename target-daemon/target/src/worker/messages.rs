@@ -1,6 +1,7 @@
 //! The messages between the worker that received a request and the one that owns its
 //! export. If these are the same worker, the values are passed directly.
 
+use super::inflight::Task;
 use crate::observe::{Operation, Outcome};
 use crate::ring::Frame;
 use crate::wire::DropReason;
@@ -15,6 +16,8 @@ pub struct Inbound {
     pub frame: Frame,
     /// Its header.
     pub header: Header,
+    /// Its ATA header, if it is a complete ATA request.
+    pub ata: Option<ata::Request>,
     /// The lane that received it, as an index among all lanes.
     pub lane: u16,
     /// The export, as an index at its owner.
@@ -74,11 +77,13 @@ impl Finished {
     }
 
     /// Time from the rx ring until now.
+    #[inline]
     pub fn service_ns(&self, now_ns: u64) -> u64 {
         now_ns.saturating_sub(self.received_ns)
     }
 
     /// The part of that spent in the store; `None` if the store was not involved.
+    #[inline]
     pub fn store_ns(&self, now_ns: u64) -> Option<u64> {
         // The pass in which it was submitted may have begun before it was received.
         (self.submitted_ns > 0).then(|| now_ns.saturating_sub(self.submitted_ns.max(self.received_ns)))
@@ -87,6 +92,7 @@ impl Finished {
 
 impl Inbound {
     /// When it arrived; `worker` received it.
+    #[inline]
     pub fn arrival(&self, worker: u16) -> Arrival {
         let (earliest_ns, latest_ns) = match self.frame.arrived_ns() {
             Some(ns) => (ns, ns),
@@ -109,6 +115,24 @@ impl Inbound {
             bytes: 0,
             received_ns: self.received_ns,
             submitted_ns: 0,
+        }
+    }
+
+    /// Finishes a request for which the store did this, with a reply of this length, if any.
+    #[inline]
+    pub fn answered(self, task: &Task, (reply_len, outcome): (Option<u32>, Outcome)) -> Finished {
+        Finished {
+            frame: self.frame,
+            lane: self.lane,
+            reply_len,
+            operation: task.operation,
+            asked: Some(task.ata),
+            outcome,
+            dropped: None,
+            export: self.export,
+            bytes: if reply_len.is_some() { task.fingerprint.bytes } else { self.request_len },
+            received_ns: self.received_ns,
+            submitted_ns: task.submitted_ns,
         }
     }
 

@@ -74,8 +74,9 @@ use crate::command;
 use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Export;
 use crate::store::Ring;
-use crate::wire::aoe::Header;
-use crate::wire::{DropReason, ReadHint};
+use crate::wire::aoe::{Command, Header, Role};
+use crate::wire::ether::{Ether, Mac, Tags};
+use crate::wire::{DropReason, ata};
 
 /// The firmware version in query replies.
 pub const FIRMWARE: u16 = 1;
@@ -118,6 +119,8 @@ pub struct Worker<R: Rings> {
     exports: ExportSet,
     /// Received in this turn; empty between turns.
     batch: Vec<Frame>,
+    /// The headers of these, and one more.
+    heads: Vec<Head>,
     /// Finished in this turn; empty between turns.
     done: Vec<Finished>,
     /// Number of requests from this worker's lanes that other workers are executing.
@@ -125,6 +128,52 @@ pub struct Worker<R: Rings> {
     pass: Pass,
     stats: Stats,
     tracing: Tracing,
+}
+
+/// The headers of a received frame.
+#[derive(Clone, Copy)]
+struct Head {
+    header: Header,
+    /// The ATA header, if it is a complete ATA request.
+    ata: Option<ata::Request>,
+    to: Addressee,
+}
+
+/// Where a received frame goes.
+#[derive(Clone, Copy)]
+enum Addressee {
+    /// To this export.
+    One(Owner),
+    /// To several exports.
+    Several,
+    /// Nowhere: it is dropped.
+    None(DropReason),
+}
+
+impl Head {
+    /// Of a frame that is dropped.
+    const NONE: Self = Self {
+        header: Header {
+            ether: Ether { dst: Mac([0; 6]), src: Mac([0; 6]), tags: Tags::NONE },
+            role: Role::Request,
+            shelf: 0,
+            slot: 0,
+            command: Command::Ata,
+            tag: 0,
+        },
+        ata: None,
+        to: Addressee::None(DropReason::TooShort),
+    };
+
+    /// Parses the headers in the first piece of a frame.
+    #[inline]
+    fn parse(&mut self, first: &[u8], mac: Mac, directory: &Directory) -> Result<(), DropReason> {
+        self.header = Header::parse(first)?;
+        self.header.check_link(mac)?;
+        self.to = directory.addressee(&self.header);
+        self.ata = ata::Request::behind(&self.header, first);
+        Ok(())
+    }
 }
 
 struct LaneState<R: Rings> {
@@ -143,6 +192,7 @@ impl<R: Rings> Worker<R> {
         Self {
             index: parts.index,
             batch: Vec::with_capacity(BATCH),
+            heads: vec![Head::NONE; BATCH + 1],
             done: Vec::with_capacity(done_max(&parts)),
             exports: ExportSet::new(
                 parts.exports,
@@ -213,7 +263,7 @@ impl<R: Rings> Worker<R> {
 
     fn receive(&mut self, clock: &impl Clock) -> usize {
         let mut received = 0;
-        let mut batch = std::mem::take(&mut self.batch);
+        let (mut batch, mut heads) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.heads));
         for at in 0..self.lanes.len() {
             let Some(own) = self.lanes.get_mut(at) else { break };
             if own.left == 0 {
@@ -223,88 +273,85 @@ impl<R: Rings> Worker<R> {
             own.left = if taken == 0 { 0 } else { own.left.saturating_sub(taken) };
             received += taken;
             let now_ns = clock.now_ns();
-            let mut frames = batch.drain(..);
-            while let Some(frame) = frames.next() {
-                self.prefetch(at, frames.as_slice().first());
-                self.admit(at, frame, now_ns);
+            self.parse(at, &batch, &mut heads);
+            for (frame, head) in batch.drain(..).zip(heads.array_windows()) {
+                let [head, next] = head;
+                self.prefetch(next);
+                self.admit(at, frame, head, now_ns);
             }
-            drop(frames);
             // Before the next lane: a synchronous store only has room for the completions
             // of one or two batches.
             self.exports.harvest(&mut self.done, &mut self.stats);
         }
-        self.batch = batch;
+        (self.batch, self.heads) = (batch, heads);
         received
     }
 
-    /// Prefetches what the next frame will read while the current one is processed.
-    fn prefetch(&self, at: usize, next: Option<&Frame>) {
-        let hint =
-            self.lanes.get(at).zip(next).and_then(|(own, next)| ReadHint::at(own.lane.umem().piece(next, 0)));
-        if let Some(hint) = hint
-            && let Some(owner) = self.directory.owner(hint.address)
+    /// Parses the headers of a batch. All at once, so that the data of each request can be
+    /// prefetched while the one before it is executed.
+    fn parse(&self, at: usize, batch: &[Frame], heads: &mut [Head]) {
+        let Some(own) = self.lanes.get(at) else { return };
+        let Some(shared) = self.shared.get(usize::from(own.id)) else { return };
+        let (umem, mac) = (own.lane.umem(), shared.mac());
+        for (frame, head) in batch.iter().zip(&mut *heads) {
+            if let Err(reason) = head.parse(umem.piece(frame, 0), mac, &self.directory) {
+                *head = Head { to: Addressee::None(reason), ..Head::NONE };
+            }
+        }
+        if let Some(after) = heads.get_mut(batch.len()) {
+            *after = Head::NONE;
+        }
+    }
+
+    /// Prefetches the sectors of the next request while the current one is executed.
+    #[inline]
+    fn prefetch(&self, next: &Head) {
+        if let Head { ata: Some(ata), to: Addressee::One(owner), .. } = next
+            && ata.command.direction() != ata::Direction::None
             && owner.worker == self.index
         {
-            self.exports.prefetch(owner.export, hint.sector, hint.count.into());
+            self.exports.prefetch(owner.export, ata.lba(), ata.count.into());
         }
     }
 
     /// Passes a received frame to the owners of the exports that it addresses.
-    fn admit(&mut self, at: usize, frame: Frame, now_ns: u64) {
-        let header = match self.check(at, &frame) {
-            Ok(header) => header,
-            Err(reason) => return self.drop_frame(at, frame, reason),
-        };
-        let [first, second] = {
-            let mut owners = self.directory.find(&header);
-            [owners.next(), owners.next()]
-        };
-        match (first, second) {
-            (None, _) => self.drop_frame(at, frame, DropReason::Address),
-            (Some(owner), None) => self.dispatch(at, frame, header, owner, now_ns),
-            (Some(_), Some(_)) => self.admit_to_all(at, frame, header, now_ns),
+    #[inline]
+    fn admit(&mut self, at: usize, frame: Frame, head: &Head, now_ns: u64) {
+        match head.to {
+            Addressee::One(owner) => self.dispatch(at, frame, head, owner, now_ns),
+            Addressee::Several => self.admit_to_all(at, frame, head, now_ns),
+            Addressee::None(reason) => self.drop_frame(at, frame, reason),
         }
     }
 
-    /// Passes a frame to several exports: the frame itself to the last one, a copy to
-    /// each of the others.
-    fn admit_to_all(&mut self, at: usize, frame: Frame, header: Header, now_ns: u64) {
+    /// Passes a frame to several exports: the frame itself to the last one, a copy to each
+    /// of the others.
+    #[cold]
+    fn admit_to_all(&mut self, at: usize, frame: Frame, head: &Head, now_ns: u64) {
         let directory = Arc::clone(&self.directory);
-        let mut owners = directory.find(&header).peekable();
+        let mut owners = directory.find(&head.header).peekable();
         while let Some(owner) = owners.next() {
             if owners.peek().is_none() {
-                return self.dispatch(at, frame, header, owner, now_ns);
+                return self.dispatch(at, frame, head, owner, now_ns);
             }
             if let Some(Ok(copy)) = self.lanes.get_mut(at).map(|own| own.lane.duplicate(&frame)) {
-                self.dispatch(at, copy, header, owner, now_ns);
+                self.dispatch(at, copy, head, owner, now_ns);
             } else {
                 self.stats.counters.no_chunks += 1;
             }
         }
     }
 
-    fn check(&self, at: usize, frame: &Frame) -> Result<Header, DropReason> {
-        let own = self.lanes.get(at).ok_or(DropReason::Destination)?;
-        let shared = self.shared.get(usize::from(own.id)).ok_or(DropReason::Destination)?;
-        let header = Header::parse(own.lane.umem().piece(frame, 0))?;
-        header.check_link(shared.mac())?;
-        Ok(header)
-    }
-
     /// Makes room for the reply, which only this lane can do, and passes the request to
     /// the owner of its export.
-    fn dispatch(&mut self, at: usize, mut frame: Frame, header: Header, owner: Owner, now_ns: u64) {
+    fn dispatch(&mut self, at: usize, mut frame: Frame, head: &Head, owner: Owner, now_ns: u64) {
         let Some(own) = self.lanes.get_mut(at) else { return };
         let request_len = frame.len();
-        let first = own.lane.umem().piece(&frame, 0);
         let sectors = self.shared.get(usize::from(own.id)).map_or(0, |shared| shared.reply_limit().now);
-        let room = command::reply_len_max(&header, first, sectors).max(request_len);
-        if room > request_len {
-            own.lane.move_to_hot_chunk(&mut frame);
-            if own.lane.resize(&mut frame, room) == Err(NoChunks) {
-                self.stats.counters.no_chunks += 1;
-                return own.lane.release(frame);
-            }
+        let room = command::reply_len_max(&head.header, head.ata.as_ref(), sectors);
+        if room > request_len && own.lane.make_room(&mut frame, room) == Err(NoChunks) {
+            self.stats.counters.no_chunks += 1;
+            return own.lane.release(frame);
         }
         if frame.arrived_ns().is_some_and(|ns| ns > now_ns) {
             // A stamp in the future is not from the XDP program.
@@ -312,7 +359,8 @@ impl<R: Rings> Worker<R> {
         }
         let inbound = Inbound {
             frame,
-            header,
+            header: head.header,
+            ata: head.ata,
             lane: own.id,
             export: owner.export,
             request_len: request_len as u32,
@@ -320,8 +368,7 @@ impl<R: Rings> Worker<R> {
             since_ns: self.pass.since_ns(owner.worker == self.index),
         };
         if owner.worker == self.index {
-            self.done.extend(self.exports.execute(inbound, &mut self.stats));
-            return;
+            return self.exports.execute(inbound, &mut self.done, &mut self.stats);
         }
         match self.channels.hand_over(owner.worker, inbound) {
             Ok(()) => {
@@ -346,7 +393,7 @@ impl<R: Rings> Worker<R> {
         while taken < self.pass.inbound.min(BATCH)
             && let Some(inbound) = self.channels.next_inbound()
         {
-            self.done.extend(self.exports.execute(inbound, &mut self.stats));
+            self.exports.execute(inbound, &mut self.done, &mut self.stats);
             taken += 1;
         }
         self.pass.inbound = if taken == 0 { 0 } else { self.pass.inbound - taken };
@@ -370,16 +417,13 @@ impl<R: Rings> Worker<R> {
         let n = finished.len();
         for done in finished.drain(..) {
             self.exports.count(&done, now_ns);
-            let lane = self.shared.get(usize::from(done.lane));
-            if let Some(lane) = lane {
-                self.tracing.done(&done, &lane.umem, now_ns);
-            }
-            let worker = lane.map_or(self.index, |lane| lane.worker);
-            if worker == self.index {
+            let Some(lane) = self.shared.get(usize::from(done.lane)) else { continue };
+            self.tracing.done(&done, &lane.umem, now_ns);
+            if lane.worker == self.index {
                 self.reply(done);
             } else {
                 // Fails only if that worker has exited. Its memory is gone then, too.
-                let _ = self.channels.give_back(worker, done);
+                let _ = self.channels.give_back(lane.worker, done);
             }
         }
         self.done = finished;
@@ -387,15 +431,15 @@ impl<R: Rings> Worker<R> {
     }
 
     /// Sends a reply, or releases the frame of a request that gets none.
-    fn reply(&mut self, done: Finished) {
+    #[inline(always)]
+    fn reply(&mut self, mut done: Finished) {
         let Some(own) = self.lanes.iter_mut().find(|own| own.id == done.lane) else { return };
-        let mut frame = done.frame;
-        let Some(len) = done.reply_len else { return own.lane.release(frame) };
-        if own.lane.resize(&mut frame, len as usize).is_err() {
+        let Some(len) = done.reply_len else { return own.lane.release(done.frame) };
+        if own.lane.resize(&mut done.frame, len as usize).is_err() {
             self.stats.counters.unsendable += 1;
-            return own.lane.release(frame);
+            return own.lane.release(done.frame);
         }
-        match own.lane.transmit(frame) {
+        match own.lane.transmit(done.frame) {
             Ok(()) => self.stats.counters.replies += 1,
             Err(TxFull(frame)) => {
                 self.stats.counters.tx_full += 1;

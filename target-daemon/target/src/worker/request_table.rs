@@ -67,14 +67,16 @@ impl RequestTable {
     }
 
     /// Whether a request that needs these sectors can run without waiting.
+    #[inline]
     pub fn is_clear(&self, span: Span) -> bool {
         self.overlap.is_clear(span)
     }
 
     /// An identical write that has not completed.
     pub fn duplicate_in_flight(&self, fingerprint: &Fingerprint, span: Span) -> Option<u16> {
-        let equal =
-            |index: &u16| self.slab.get(*index).is_some_and(|pending| pending.fingerprint == *fingerprint);
+        let equal = |index: &u16| {
+            self.slab.get(*index).is_some_and(|pending| pending.task.fingerprint == *fingerprint)
+        };
         self.overlap.with_span(span).find(equal).filter(|_| !planted(Bug::NoFolding))
     }
 

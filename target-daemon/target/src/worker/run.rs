@@ -177,7 +177,7 @@ impl<R: Rings> Worker<R> {
                 let _ = to.send(exports.snapshot(index));
             }
             WorkerCommand::Directory(directory) => {
-                exports.directory = Arc::clone(&directory);
+                exports.set_directory(Arc::clone(&directory));
                 self.directory = directory;
             }
             WorkerCommand::Attach(index, runtime) => exports.attach(index, *runtime),
@@ -205,7 +205,7 @@ impl<R: Rings> Worker<R> {
     /// acknowledges them only once they are saved. Without a state writer they are lost
     /// when the worker exits.
     pub fn set_state_writer(&mut self, writer: Sender<SaveRequest>) {
-        self.exports.state_writer = Some((self.index, writer));
+        self.exports.set_state_writer(self.index, writer);
     }
 
     /// A snapshot of an export.

@@ -45,7 +45,7 @@ impl ExportRuntime {
         if self.saved_revision >= revision {
             return waits.saved();
         }
-        let Some((worker, writer)) = context.state_writer else { return waits.saved() };
+        let Some((worker, writer)) = &context.state_writer else { return waits.saved() };
         let save = SaveRequest {
             worker: *worker,
             export: index,

@@ -96,6 +96,7 @@ impl Stats {
     }
 
     /// Counts an operation that a store has completed.
+    #[inline]
     pub fn completed(&mut self, kind: Kind, result: Result<(), IoError>) {
         match kind {
             Kind::Read => self.counters.reads += 1,

@@ -219,8 +219,7 @@ const TOGETHER_MIN: u32 = 29;
 /// modulo 256.
 #[derive(Clone, Copy, Default, Debug)]
 struct Seen {
-    low: u128,
-    high: u128,
+    words: [u64; 4],
 }
 
 impl Seen {
@@ -229,7 +228,7 @@ impl Seen {
         if ahead >= 256 {
             *self = Self::default();
         }
-        for step in 1..=ahead.min(256) {
+        for step in 1..ahead.min(256) {
             self.set(newest.wrapping_add(step as u8), false);
         }
         self.set(newest.wrapping_add(ahead as u8), true);
@@ -243,18 +242,18 @@ impl Seen {
     }
 
     fn set(&mut self, counter: u8, used: bool) {
-        let bits = if counter < 128 { &mut self.low } else { &mut self.high };
-        let bit = 1 << (counter % 128);
-        *bits = if used { *bits | bit } else { *bits & !bit };
+        let bit = 1 << (counter % 64);
+        if let Some(word) = self.words.get_mut(usize::from(counter / 64)) {
+            *word = if used { *word | bit } else { *word & !bit };
+        }
     }
 
     /// The last 32 counters up to `end`.
     fn last(&self, end: u8) -> u32 {
         let start = end.wrapping_sub(31);
-        let (first, second) = if start < 128 { (self.low, self.high) } else { (self.high, self.low) };
-        let shift = u32::from(start % 128);
-        let rest = if shift > 0 { second << (128 - shift) } else { 0 };
-        (first >> shift | rest) as u32
+        let word = |at: u8| self.words.get(usize::from(at % 4)).copied().unwrap_or(0);
+        let (first, second) = (word(start / 64), word(start / 64 + 1));
+        ((u128::from(second) << 64 | u128::from(first)) >> (start % 64)) as u32
     }
 }
 

@@ -5,7 +5,7 @@ use xblade_sim::FakeRings;
 use super::channels::WorkerChannels;
 use super::directory::{Directory, Owner};
 use super::fingerprint::Fingerprint;
-use super::inflight::{Pending, Slab};
+use super::inflight::{Pending, Slab, Task};
 use super::messages::{Finished, Inbound};
 use crate::command::{self, Action};
 use crate::observe::Operation;
@@ -32,20 +32,14 @@ fn lane() -> Lane<FakeRings> {
 
 fn inbound(frame: Frame) -> Inbound {
     let header = header(Command::Ata, Tags::NONE);
-    Inbound { frame, header, lane: 0, export: 0, request_len: 36, received_ns: 0, since_ns: 0 }
+    Inbound { frame, header, ata: None, lane: 0, export: 0, request_len: 36, received_ns: 0, since_ns: 0 }
 }
 
 fn pending(frame: Frame, bytes: u32) -> Pending {
     let ata = ata::Request { flags: 0, feature: 0, count: 4, command: 0x24.into(), registers: [0; 6] };
     let fingerprint = Fingerprint { kind: Kind::Read, sector: 5, bytes, hash: 0 };
-    Pending {
-        inbound: inbound(frame),
-        ata,
-        fingerprint,
-        payload_offset: 36,
-        operation: Operation::Read,
-        submitted_ns: 0,
-    }
+    let task = Task { ata, fingerprint, payload_offset: 36, operation: Operation::Read, submitted_ns: 0 };
+    Pending { inbound: inbound(frame), task }
 }
 
 #[test]
@@ -132,7 +126,7 @@ fn contents_do_not_depend_on_pieces() {
         lane.release(frame);
         fingerprint.hash
     };
-    let expected = twox_hash::XxHash3_64::oneshot(&data);
+    let expected = hash(8192, 0, &data);
     for (chunk_bytes, offset) in [(2048, 36), (2048, 44), (4096, 36), (8192, 36)] {
         assert_eq!(hash(chunk_bytes, offset, &data), expected, "{chunk_bytes}, {offset}");
     }
@@ -253,7 +247,8 @@ fn room_holds_every_reply() {
             frame.extend(argument);
             for sectors in [1, 2, 17] {
                 let needed = needed(&header, &frame, sectors);
-                let room = command::reply_len_max(&header, &frame, sectors);
+                let ata = ata::Request::behind(&header, &frame);
+                let room = command::reply_len_max(&header, ata.as_ref(), sectors);
                 assert!(room >= needed, "{command} {argument:?}: {room} of {needed} bytes");
                 let longest = &mut longest[usize::from(command)];
                 *longest = needed.max(*longest);

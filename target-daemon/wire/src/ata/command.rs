@@ -47,24 +47,8 @@ pub enum Direction {
 }
 
 impl Command {
-    const OPCODES: [(Self, u8); 14] = [
-        (Self::ReadSectors, 0x20),
-        (Self::ReadSectorsExt, 0x24),
-        (Self::ReadDma, 0xC8),
-        (Self::ReadDmaExt, 0x25),
-        (Self::WriteSectors, 0x30),
-        (Self::WriteSectorsExt, 0x34),
-        (Self::WriteDma, 0xCA),
-        (Self::WriteDmaExt, 0x35),
-        (Self::Identify, 0xEC),
-        (Self::FlushCache, 0xE7),
-        (Self::FlushCacheExt, 0xEA),
-        (Self::CheckPowerMode, 0xE5),
-        (Self::SetFeatures, 0xEF),
-        (Self::DataSetManagement, 0x06),
-    ];
-
     /// The direction of the command's data.
+    #[inline]
     pub fn direction(self) -> Direction {
         match self {
             Self::ReadSectors | Self::ReadSectorsExt | Self::ReadDma | Self::ReadDmaExt => Direction::Read,
@@ -79,6 +63,7 @@ impl Command {
 
     /// Whether the LBA has 48 bits. All other commands have 28, and initiators set the
     /// next four bits to 0xA or 0xE.
+    #[inline]
     pub fn is_extended(self) -> bool {
         matches!(
             self,
@@ -91,21 +76,47 @@ impl Command {
     }
 }
 
-impl From<u8> for Command {
-    fn from(opcode: u8) -> Self {
-        let known = Self::OPCODES.iter().find(|(_, known)| *known == opcode);
-        known.map_or(Self::Unknown(opcode), |(command, _)| *command)
-    }
+/// Declares the opcodes, in both directions: a search would take as long as all the rest
+/// of parsing.
+macro_rules! opcodes {
+    ($($command:ident = $opcode:literal),+ $(,)?) => {
+        impl From<u8> for Command {
+            #[inline]
+            fn from(opcode: u8) -> Self {
+                match opcode {
+                    $($opcode => Self::$command,)+
+                    _ => Self::Unknown(opcode),
+                }
+            }
+        }
+
+        impl From<Command> for u8 {
+            #[inline]
+            fn from(command: Command) -> Self {
+                match command {
+                    $(Command::$command => $opcode,)+
+                    Command::Unknown(opcode) => opcode,
+                }
+            }
+        }
+    };
 }
 
-impl From<Command> for u8 {
-    fn from(command: Command) -> Self {
-        if let Command::Unknown(opcode) = command {
-            return opcode;
-        }
-        let known = Command::OPCODES.iter().find(|(known, _)| *known == command);
-        known.map_or(0, |(_, opcode)| *opcode)
-    }
+opcodes! {
+    ReadSectors = 0x20,
+    ReadSectorsExt = 0x24,
+    ReadDma = 0xC8,
+    ReadDmaExt = 0x25,
+    WriteSectors = 0x30,
+    WriteSectorsExt = 0x34,
+    WriteDma = 0xCA,
+    WriteDmaExt = 0x35,
+    Identify = 0xEC,
+    FlushCache = 0xE7,
+    FlushCacheExt = 0xEA,
+    CheckPowerMode = 0xE5,
+    SetFeatures = 0xEF,
+    DataSetManagement = 0x06,
 }
 
 #[cfg(test)]

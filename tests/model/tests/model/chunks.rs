@@ -11,7 +11,7 @@ use xblade_model::ring::chunk_table::{ChunkOwner, ChunkState, ChunkTable};
 use xblade_model::ring::pool::Pool;
 use xblade_model::ring::rings::FillCompletion;
 use xblade_model::ring::shared_queues::SharedQueues;
-use xblade_model::sync::Mistake;
+use xblade_model::sync::{Mistake, updates};
 
 use crate::{caught, run};
 
@@ -30,6 +30,29 @@ fn one_chunk_for_two_lanes() {
     let other = thread::spawn(receive(1));
     let got = [receive(0)(), other.join().unwrap()];
     assert!(got[0] != got[1], "one of them has it: {got:?}");
+}
+
+/// The path of a read request: received, moved to a hot chunk, sent from there. Apart from
+/// the lock of the fill and completion rings, once per batch, only receiving from several
+/// lanes needs a read-modify-write.
+#[test]
+fn a_frame_of_a_lane_that_is_alone_needs_no_read_modify_write() {
+    for (lanes, expected) in [(1, 0), (2, 1)] {
+        loom::model(move || {
+            let mut pool = Pool::new(std::sync::Arc::new(ChunkTable::new(2, lanes, lane(0))), lane(0));
+            let before = updates();
+            let cold = pool.take(ChunkState::Fill).unwrap();
+            pool.table().note_filled(1);
+            pool.shift(cold, ChunkState::Fill, ChunkState::User).unwrap();
+            pool.note_received(1);
+            let hot = pool.exchange(cold).unwrap();
+            pool.shift(hot, ChunkState::User, ChunkState::Tx).unwrap();
+            pool.note_posted(1);
+            pool.give(hot, ChunkState::Tx).unwrap();
+            pool.table().note_completed(1);
+            assert_eq!(updates() - before, expected, "{lanes} lanes");
+        });
+    }
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Rig {
         let token = self.next;
         let frame = self.frame(token, skew, data.len());
         frame.copy_from_slice(data);
-        let mut buffers = IoVec::EMPTY;
+        let mut buffers = IoVec::empty();
         let (first, second) = frame.split_at_mut(cut);
         for piece in [first, second].into_iter().filter(|piece| !piece.is_empty()) {
             // SAFETY: the memory belongs to the rig until its end, and is read only after
