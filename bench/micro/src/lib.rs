@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Each case is built and run by the same code, so that both tools measure the same
-//! thing. No case allocates or makes a system call in its measured part, except for the
-//! `fstat` of a mapped store's write.
+//! thing. No case allocates or makes a system call in its measured part, except that a
+//! mapped store queries the end of its file once in a turn with writes.
 //!
 //! This is a separate crate so that counting compiles only the target, without criterion
 //! and the load generator.
