@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Zeroed;
+
 /// Longest time recorded as such, in nanoseconds: ten minutes. Longer times count as
 /// this.
 const LONGEST_NS: u64 = 600_000_000_000;
@@ -53,7 +55,7 @@ impl Operation {
 #[derive(Clone, Debug)]
 pub struct Latency {
     /// The cells of each operation, one after the other.
-    cells: Box<[u64]>,
+    cells: Zeroed,
 }
 
 /// Where a [`Latency`] counts a time of an operation.
@@ -98,7 +100,7 @@ fn lowest_of(cell: usize) -> u64 {
 impl Latency {
     /// All zero. Allocates all memory: recording allocates nothing.
     pub fn new() -> Self {
-        Self { cells: vec![0; Operation::ALL.len() * CELLS].into() }
+        Self { cells: Zeroed::new(Operation::ALL.len() * CELLS) }
     }
 
     /// Counts one request that took `ns` nanoseconds.
@@ -110,16 +112,14 @@ impl Latency {
     /// As [`Self::record`], for a time whose cell is known.
     #[inline]
     pub fn add(&mut self, Cell(at): Cell) {
-        if let Some(count) = self.cells.get_mut(at) {
-            *count += 1;
-        }
+        self.cells.replace(at, |count| count + 1);
     }
 
     /// The times of an operation.
     pub fn of(&self, operation: Operation) -> Distribution {
-        let cells = self.cells.iter().skip(operation as usize * CELLS).take(CELLS).enumerate();
-        let occupied = cells.filter(|(_, count)| **count > 0);
-        Distribution(occupied.map(|(cell, count)| (lowest_of(cell + 1) - 1, *count)).collect())
+        let count = |cell| self.cells.get(operation as usize * CELLS + cell).unwrap_or(0);
+        let occupied = (0..CELLS).map(|cell| (cell, count(cell))).filter(|(_, count)| *count > 0);
+        Distribution(occupied.map(|(cell, count)| (lowest_of(cell + 1) - 1, count)).collect())
     }
 }
 

@@ -48,6 +48,7 @@ use self::source::{Late, Record, Source};
 use super::fingerprint::Fingerprint;
 use super::messages::{Arrival, Inbound};
 use super::tag_order::{Fit, HORIZON_NS, TagOrder, may_be_ordered};
+use crate::observe::Zeroed;
 use crate::plant::{Bug, planted};
 use crate::store::IoError;
 use crate::wire::ether::Mac;
@@ -117,7 +118,7 @@ pub struct AnsweredWrites {
     /// Number of sources in use; the others only hold memory.
     used: usize,
     /// For each source and bucket: the number of the newest record plus 1; 0 for none.
-    heads: Vec<u64>,
+    heads: Zeroed,
     latest: LatestArrivals,
     /// Latest arrival time of the writes that are no longer remembered, because the entry
     /// of their source was reused.
@@ -173,7 +174,7 @@ impl AnsweredWrites {
         Self {
             sources: (0..=OTHERS).map(Source::unused).collect(),
             used: 0,
-            heads: vec![0; SOURCES_MAX * WRITES_MAX],
+            heads: Zeroed::new(SOURCES_MAX * WRITES_MAX),
             latest: LatestArrivals::default(),
             unremembered_ns: 0,
             last_host: NO_HOST,
@@ -345,8 +346,8 @@ impl AnsweredWrites {
         let Some(source) = self.sources.get_mut(at) else { return Recorded::NoPlace };
         let number = source.records;
         // The ring for addresses without an entry has no buckets.
-        let head = self.heads.get_mut(at * WRITES_MAX + bucket(tag));
-        let before = head.map_or(0, |head| std::mem::replace(head, number + 1));
+        let head = self.heads.replace(at * WRITES_MAX + bucket(tag), |_| number + 1);
+        let before = head.unwrap_or(0);
         source.push(Record {
             sector: fingerprint.sector,
             hash: fingerprint.hash,
@@ -409,7 +410,7 @@ impl AnsweredWrites {
         }
         if let Some(newest) = self.sources.get(at)?.newest() {
             self.unremembered_ns = self.unremembered_ns.max(newest.newest_arrived_ns);
-            self.heads.get_mut(at * WRITES_MAX..(at + 1) * WRITES_MAX)?.fill(0);
+            self.heads.clear(at * WRITES_MAX, WRITES_MAX);
         }
         self.sources.get_mut(at)?.begin(mac, at);
         Some(at)

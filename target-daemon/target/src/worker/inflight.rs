@@ -85,8 +85,11 @@ impl Pending {
 /// twice, or for an operation that it never had, is therefore detected.
 #[derive(Debug)]
 pub struct Slab {
+    /// Grows to its full size, without allocating, as it is used: most of many exports never use
+    /// much of it.
     entries: Vec<Entry>,
     free: Vec<u16>,
+    size: usize,
 }
 
 #[derive(Debug)]
@@ -106,8 +109,8 @@ pub struct SlabFull(pub Pending);
 impl Slab {
     /// A slab for `size` requests. Allocates all memory.
     pub fn new(size: u16) -> Self {
-        let entry = |_| Entry { generation: 0, submitted_ns: None, overdue: false, pending: None };
-        Self { entries: (0..size).map(entry).collect(), free: (0..size).rev().collect() }
+        let size = size.into();
+        Self { entries: Vec::with_capacity(size), free: Vec::with_capacity(size), size }
     }
 
     /// Adds a request; returns its index.
@@ -116,13 +119,23 @@ impl Slab {
     ///
     /// The slab is full.
     pub fn admit(&mut self, pending: Pending) -> Result<u16, SlabFull> {
-        let Some(index) = self.free.pop() else { return Err(SlabFull(pending)) };
+        let Some(index) = self.free_index() else { return Err(SlabFull(pending)) };
         let Some(entry) = self.entries.get_mut(usize::from(index)) else {
             return Err(SlabFull(pending));
         };
         entry.generation = entry.generation.wrapping_add(1);
         entry.pending = Some(pending);
         Ok(index)
+    }
+
+    fn free_index(&mut self) -> Option<u16> {
+        if let Some(index) = self.free.pop() {
+            return Some(index);
+        }
+        (self.entries.len() < self.size).then(|| {
+            self.entries.push(Entry { generation: 0, submitted_ns: None, overdue: false, pending: None });
+            (self.entries.len() - 1) as u16
+        })
     }
 
     /// The request with this index.
