@@ -1,12 +1,12 @@
 //! A hash of the data of frames, by the AES instructions of the processor.
 //!
 //! One round of AES per 16 bytes, in eight independent lanes, of which the processor works
-//! on several at once. That takes a third of the time of XXH3 with AVX2. The hash depends
-//! on the processor: do not store it, and do not send it anywhere.
+//! on several at once. That takes a third of the instructions of XXH3 with AVX2. The hash
+//! depends on the processor: do not store it, and do not send it anywhere.
 //!
 //! It protects against accidents only. Data that differs in one place has another hash, as
 //! each round is a permutation. Differences in several places cancel each other if one is
-//! what a round makes of the one 128 bytes before it, which only an attacker arranges.
+//! what a round makes of the one 128 bytes before it: ordinary data has no such pattern.
 
 /// The hash of these parts of a frame, one after the other: how the bytes are split does
 /// not matter. `None` if the processor has no AES instructions.
