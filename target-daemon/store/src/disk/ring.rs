@@ -23,7 +23,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 
 use super::bounce::Pool;
-use super::{DEPTH, IoSlice};
+use super::{DEPTH, IoSlice, SYNC};
 use crate::MemRegion;
 
 /// Entries of the submission queue. If it is full, it is submitted.
@@ -143,7 +143,10 @@ pub struct Ring {
     /// The worker's thread has enabled the ring, which makes it the owner.
     is_ours: bool,
     under_way: usize,
+    /// Of these, those of [`BY_KERNEL_THREAD`].
     syncs: usize,
+    /// Several calls were under way together since the last sync ended.
+    is_burst: bool,
 }
 
 impl Ring {
@@ -172,7 +175,16 @@ impl Ring {
         restrict(&uring);
         let areas = if is_registered { areas } else { Vec::new() };
         let registered = Registered { areas: areas.into(), pool };
-        Ok(Self { uring, event, registered, sync_cores, is_ours: false, under_way: 0, syncs: 0 })
+        Ok(Self {
+            uring,
+            event,
+            registered,
+            sync_cores,
+            is_ours: false,
+            under_way: 0,
+            syncs: 0,
+            is_burst: false,
+        })
     }
 
     /// Why this kernel provides no io_uring, if it does not. Asked once, because the rings of
@@ -197,10 +209,15 @@ impl Ring {
     }
 
     /// Whether writes become stable now, and need the worker's core for that: a worker that spins
-    /// would keep the kernel's threads from running. Even where it would not, sleeping takes half
-    /// the CPU time, and at most 5 % longer.
+    /// without yielding it would keep the kernel's threads from running.
     pub fn needs_core(&self) -> bool {
         self.syncs > 0 && self.sync_cores == SyncCores::Own
+    }
+
+    /// Whether [`Self::needs_core`] is true for a single write: sleeping at once takes half the CPU
+    /// time, and little longer. With several, waking up would delay the next ones.
+    pub fn needs_core_alone(&self) -> bool {
+        self.needs_core() && !self.is_burst
     }
 
     /// Moves the queued calls of the store with this index to the ring.
@@ -218,6 +235,7 @@ impl Ring {
                 continue;
             }
             calls.queued.pop_front();
+            self.is_burst |= self.under_way > 0;
             self.under_way += 1;
             self.syncs += usize::from(id & BY_KERNEL_THREAD != 0);
         }
@@ -239,6 +257,7 @@ impl Ring {
             let id = user_data & ((1 << OWNER_SHIFT) - 1);
             self.under_way = self.under_way.saturating_sub(1);
             self.syncs = self.syncs.saturating_sub(usize::from(id & BY_KERNEL_THREAD != 0));
+            self.is_burst &= id as u32 != SYNC;
             deliver((user_data >> OWNER_SHIFT) as u16, id, entry.result());
         }
         self.under_way < before

@@ -211,6 +211,11 @@ impl ExportSet {
         self.ring.as_ref().is_some_and(Ring::needs_core)
     }
 
+    /// As [`Self::needs_core`], for a single write.
+    pub fn needs_core_alone(&self) -> bool {
+        self.ring.as_ref().is_some_and(Ring::needs_core_alone)
+    }
+
     /// The descriptor that becomes readable when stores may have completed something, after
     /// [`Self::arm`].
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -31,6 +31,9 @@ const UNSENT_LIMIT: Duration = Duration::from_millis(500);
 /// thousand chunks.
 const AUDIT_EVERY: u64 = 64;
 
+/// How long a worker that never sleeps spins while writes become stable on its core.
+const SPIN_MAX: Duration = Duration::from_micros(50);
+
 /// Duration of a sleep while the link does not accept what we send.
 const UNSENT_SLEEP: Duration = Duration::from_millis(1);
 
@@ -245,12 +248,19 @@ impl<R: Rings> Worker<R> {
         (waiter, sources): (&Waiter, &mut Sources<'_>),
         orders: &Receiver<WorkerCommand>,
     ) -> bool {
+        let needs_core = self.exports.needs_core();
         let spins = match idle {
+            _ if self.exports.needs_core_alone() => false,
             IdlePolicy::Adaptive { spin } => quiet < spin,
-            IdlePolicy::Spin => true,
+            // Even then, kernel threads must get to run.
+            IdlePolicy::Spin => !needs_core || quiet < SPIN_MAX,
         };
-        if spins && !self.exports.needs_core() || self.exports.must_be_asked() {
-            std::hint::spin_loop();
+        if spins || self.exports.must_be_asked() {
+            if needs_core {
+                std::thread::yield_now()
+            } else {
+                std::hint::spin_loop()
+            }
             return false;
         }
         if self.stats.counters.sleeps.is_multiple_of(AUDIT_EVERY) {
