@@ -242,7 +242,12 @@ impl Store for MmapStore {
             // The result goes to every write that waits for it.
             let _ = self.flush();
         }
-        self.completed.pop()
+        let completion = self.completed.pop();
+        if completion.is_none() {
+            // Operations that had to wait may have asked for it since the kick.
+            self.end_seen = 0;
+        }
+        completion
     }
 }
 

@@ -402,7 +402,12 @@ impl<K: IoEngine> Store for DiskStore<K> {
     }
 
     fn complete(&mut self) -> Option<Completion> {
-        self.completed.pop_front()
+        let completion = self.completed.pop_front();
+        if completion.is_none() {
+            // Operations that had to wait may have asked for it since the kick.
+            self.end_seen = 0;
+        }
+        completion
     }
 
     fn calls(&mut self) -> Option<&mut Calls> {

@@ -42,8 +42,8 @@ const BLOCKING_MAX: u32 = 1024;
 /// Bits of the user data of a call, above those that its store uses: the index of its store.
 const OWNER_SHIFT: u32 = 48;
 
-/// Marks the user data of a call that a kernel thread executes, or finishes: a sync, or a write
-/// that becomes stable.
+/// Marks the user data of a call that a kernel thread executes, or finishes: a sync, a write that
+/// becomes stable, a discard, a `statx`, any call to FUSE.
 pub(super) const BY_KERNEL_THREAD: u64 = 1 << 33;
 
 /// The calls of one store, on their way to the ring of its worker and back.
@@ -144,8 +144,8 @@ pub struct Ring {
     is_ours: bool,
     under_way: usize,
     /// Of these, those of [`BY_KERNEL_THREAD`].
-    syncs: usize,
-    /// Several calls were under way together since the last sync ended.
+    by_kernel_thread: usize,
+    /// The calls under way, or those before a sync, are several.
     is_burst: bool,
 }
 
@@ -182,7 +182,7 @@ impl Ring {
             sync_cores,
             is_ours: false,
             under_way: 0,
-            syncs: 0,
+            by_kernel_thread: 0,
             is_burst: false,
         })
     }
@@ -208,10 +208,10 @@ impl Ring {
         self.event.as_fd()
     }
 
-    /// Whether writes become stable now, and need the worker's core for that: a worker that spins
-    /// without yielding it would keep the kernel's threads from running.
+    /// Whether kernel threads work for the stores, and need the worker's core for that: a worker
+    /// that spins without yielding it would keep them from running.
     pub fn needs_core(&self) -> bool {
-        self.syncs > 0 && self.sync_cores == SyncCores::Own
+        self.by_kernel_thread > 0 && self.sync_cores == SyncCores::Own
     }
 
     /// Whether [`Self::needs_core`] is true for a single write: sleeping at once takes half the CPU
@@ -235,9 +235,10 @@ impl Ring {
                 continue;
             }
             calls.queued.pop_front();
-            self.is_burst |= self.under_way > 0;
+            // The sync of a burst belongs to it.
+            self.is_burst = self.under_way > 0 || self.is_burst && id as u32 == SYNC;
             self.under_way += 1;
-            self.syncs += usize::from(id & BY_KERNEL_THREAD != 0);
+            self.by_kernel_thread += usize::from(id & BY_KERNEL_THREAD != 0);
         }
     }
 
@@ -256,8 +257,8 @@ impl Ring {
             let user_data = entry.user_data();
             let id = user_data & ((1 << OWNER_SHIFT) - 1);
             self.under_way = self.under_way.saturating_sub(1);
-            self.syncs = self.syncs.saturating_sub(usize::from(id & BY_KERNEL_THREAD != 0));
-            self.is_burst &= id as u32 != SYNC;
+            self.by_kernel_thread =
+                self.by_kernel_thread.saturating_sub(usize::from(id & BY_KERNEL_THREAD != 0));
             deliver((user_data >> OWNER_SHIFT) as u16, id, entry.result());
         }
         self.under_way < before
@@ -376,7 +377,7 @@ fn best_ring() -> io::Result<IoUring> {
 
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Ring({} calls under way, {} syncs)", self.under_way, self.syncs)
+        write!(f, "Ring({} calls under way, {} by kernel threads)", self.under_way, self.by_kernel_thread)
     }
 }
 
@@ -455,7 +456,7 @@ mod tests {
             results.sort_unstable();
             assert_eq!(*results, (0..count).collect::<Vec<_>>());
         }
-        assert_eq!((ring.under_way, ring.syncs), (0, 0));
+        assert_eq!((ring.under_way, ring.by_kernel_thread), (0, 0));
     }
 
     #[test]
@@ -484,5 +485,36 @@ mod tests {
             n
         };
         assert_eq!([true, false, true].map(|armed| signalled(&mut ring, armed)), [1, 0, 1]);
+    }
+
+    /// The sync of a burst of writes belongs to the burst; a write after it begins anew.
+    #[test]
+    fn a_single_call_is_told_from_a_burst() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let (mut byte, mut calls) = ([0u8; 1], Calls::new(4));
+        let mut ring = Ring::open(Vec::new(), SyncCores::Own).unwrap();
+        let mut begin = |ring: &mut Ring, id: u32| {
+            let read = opcode::Read::new(types::Fd(reader.as_raw_fd()), byte.as_mut_ptr(), 1).build();
+            // SAFETY: the byte outlives the calls, which end below.
+            unsafe { calls.push(read.user_data(BY_KERNEL_THREAD | u64::from(id))) };
+            ring.take(0, &mut calls);
+            (ring.needs_core(), ring.needs_core_alone())
+        };
+        let end = |ring: &mut Ring| {
+            std::io::Write::write_all(&mut &writer, &[1]).unwrap();
+            while !ring.exchange(|_, _, _| {}) {}
+        };
+        assert_eq!(begin(&mut ring, 1), (true, true), "one write");
+        end(&mut ring);
+        assert_eq!(begin(&mut ring, SYNC), (true, true), "its sync");
+        end(&mut ring);
+        assert_eq!([2, 3].map(|id| begin(&mut ring, id)), [(true, true), (true, false)], "a burst");
+        end(&mut ring);
+        end(&mut ring);
+        assert!(!ring.needs_core());
+        assert_eq!(begin(&mut ring, SYNC), (true, false), "its sync");
+        end(&mut ring);
+        assert_eq!(begin(&mut ring, 4), (true, true), "one write");
+        end(&mut ring);
     }
 }

@@ -42,6 +42,18 @@ fn a_write_is_complete_with_a_sync_begun_after_its_outcome() {
     assert_eq!((rig.turn(), rig.calls()), (good(&[d, e]), vec![]));
 }
 
+/// Also if nothing happens after the operation that asked for it.
+#[test]
+fn the_end_of_the_file_is_not_remembered() {
+    let mut rig = Rig::new(64, 512, Persist::OnFlush);
+    rig.turn();
+    rig.write(0, &[1; 512]);
+    assert!(rig.store.complete().is_none());
+    rig.set_end(OFFSET + 10 * 512);
+    let late = rig.write(20, &[2; 512]);
+    assert_eq!(rig.turn(), bad(&[late], IoError::Media));
+}
+
 #[test]
 fn a_flush_has_a_sync_of_its_own() {
     for stable in [Persist::OnFlush, Persist::PerWrite, Persist::Group] {

@@ -51,8 +51,9 @@ impl Uring {
         let file = types::Fd(self.backing.file.as_raw_fd());
         let stable = self.backing.options.durability == Durability::Durable;
         let waits = match call {
+            _ if self.flags.contains(squeue::Flags::ASYNC) => BY_KERNEL_THREAD,
             IoRequest::Write { .. } if stable => BY_KERNEL_THREAD,
-            IoRequest::Sync => BY_KERNEL_THREAD,
+            IoRequest::Sync | IoRequest::Punch { .. } => BY_KERNEL_THREAD,
             _ => 0,
         };
         let entry = match call {
@@ -87,7 +88,7 @@ impl Uring {
     /// device.
     fn measure(&mut self, id: u32) -> Option<squeue::Entry> {
         let size = self.sizes.get_mut(id as usize)?;
-        let id = MEASURE | u64::from(id);
+        let id = MEASURE | BY_KERNEL_THREAD | u64::from(id);
         if self.backing.is_device {
             let found = self.backing.bytes_now();
             size.stx_size = *found.as_ref().unwrap_or(&0);

@@ -12,27 +12,38 @@ pub const COALESCED_MAX: usize = 4;
 #[derive(Debug)]
 pub struct Coalesced {
     waiting: VecDeque<(u16, Pending)>,
+    /// The number of writes of each leader, so that one without any costs no search.
+    counts: Vec<u8>,
 }
 
 impl Coalesced {
     /// Room for the writes of this many leaders. Allocates all memory, which is touched only
     /// when writes are coalesced.
     pub fn new(leaders: u16) -> Self {
-        Self { waiting: VecDeque::with_capacity(COALESCED_MAX * usize::from(leaders)) }
+        let leaders = leaders.into();
+        Self { waiting: VecDeque::with_capacity(COALESCED_MAX * leaders), counts: vec![0; leaders] }
     }
 
     /// Adds a write. If its leader has too many, returns the oldest of these.
     pub fn push(&mut self, leader: u16, coalesced: Pending) -> Option<Pending> {
-        let mut same = self.waiting.iter().enumerate().filter(|(_, (other, _))| *other == leader);
-        let oldest = same.next().map(|(oldest, _)| oldest).filter(|_| same.count() + 1 >= COALESCED_MAX);
-        let displaced = oldest.and_then(|oldest| self.waiting.remove(oldest));
+        let is_full = self.count(leader).is_some_and(|count| usize::from(*count) >= COALESCED_MAX);
+        let displaced = if is_full { self.pop(leader) } else { None };
+        if let Some(count) = self.count(leader) {
+            *count += 1;
+        }
         self.waiting.push_back((leader, coalesced));
-        displaced.map(|(_, pending)| pending)
+        displaced
     }
 
     /// Removes the oldest write of this leader.
     pub fn pop(&mut self, leader: u16) -> Option<Pending> {
+        let count = self.count(leader).filter(|count| **count > 0)?;
+        *count -= 1;
         let at = self.waiting.iter().position(|(other, _)| *other == leader)?;
         self.waiting.remove(at).map(|(_, pending)| pending)
+    }
+
+    fn count(&mut self, leader: u16) -> Option<&mut u8> {
+        self.counts.get_mut(usize::from(leader))
     }
 }

@@ -235,15 +235,20 @@ impl ExportRuntime {
     /// Collects what the store has completed and makes the replies.
     pub(super) fn harvest(&mut self, done: &mut Vec<Finished>, context: &mut Context<'_>) {
         self.used = false;
-        self.export.store.kick();
-        while let Some(completion) = self.export.store.complete() {
-            self.complete(completion, done, context);
-            // Within the loop: a synchronous store completes these at once, and the next
-            // `complete` returns them.
-            while let Some(entry) = self.requests.next_ready() {
-                if let Some(refused) = self.submit_waiting(entry, context) {
-                    done.push(refused);
-                    self.release_coalesced(entry, done);
+        let mut has_submitted = true;
+        while std::mem::take(&mut has_submitted) {
+            self.export.store.kick();
+            while let Some(completion) = self.export.store.complete() {
+                self.complete(completion, done, context);
+                // Within the loop: a synchronous store completes these at once, and the next
+                // `complete` returns them.
+                while let Some(entry) = self.requests.next_ready() {
+                    // It may need only a sync, which a kick begins.
+                    has_submitted = true;
+                    if let Some(refused) = self.submit_waiting(entry, context) {
+                        done.push(refused);
+                        self.release_coalesced(entry, done);
+                    }
                 }
             }
         }
