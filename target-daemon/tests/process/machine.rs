@@ -75,7 +75,7 @@ fn the_soft_limit_of_open_files_is_raised_before_stores_are_opened() {
     assert!(!ended.text.contains("is served through"), "{}", ended.text);
     // The message names the hard limit and the remedy, and nothing is served in another
     // way.
-    for limit in 100..110 {
+    for limit in 92..104 {
         let command =
             xblade_after(&format!("ulimit -n {limit}"), &format!("{serve} --state {}", dir.path().display()));
         let ended = Daemon::spawn(&pair.ours, command).ended();
