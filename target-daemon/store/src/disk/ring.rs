@@ -300,7 +300,8 @@ impl Ring {
         let mut submitter = self.uring.submitter();
         // Fails only if the ring need not be enabled.
         let _ = submitter.register_enable_rings();
-        // Gives this thread its pool of kernel threads. An older kernel keeps its own limits.
+        // Gives this thread its pool of kernel threads. Undone below: a thread's registered ring
+        // lives as long as the thread. An older kernel keeps its own limits.
         let _ = submitter.register_ring_fd();
         let _ = submitter.register_iowq_max_workers(&mut [BLOCKING_MAX, 0]);
         if let SyncCores::Others(cores) = &self.sync_cores {
@@ -315,6 +316,7 @@ impl Ring {
                 self.sync_cores = SyncCores::Own;
             }
         }
+        let _ = submitter.unregister_ring_fd();
     }
 }
 
@@ -353,8 +355,8 @@ fn restrict(ring: &IoUring) {
 
 /// What may be registered once the ring is enabled, by the numbers of the kernel's
 /// `io_uring_register_op`: the cores of the kernel threads, their number, and the ring itself
-/// with the thread.
-const REGISTER_OPS: [u8; 3] = [17, 19, 20];
+/// with the thread, and not.
+const REGISTER_OPS: [u8; 4] = [17, 19, 20, 21];
 
 /// Creates a ring with the best set of features that this kernel has. It is disabled: a ring
 /// belongs to the thread that enables it, which is not the one that opens it.
