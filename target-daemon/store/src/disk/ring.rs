@@ -489,7 +489,7 @@ mod tests {
         assert_eq!([true, false, true].map(|armed| signalled(&mut ring, armed)), [1, 0, 1]);
     }
 
-    /// The sync of a burst of writes belongs to the burst; a write after it begins anew.
+    /// The sync of a burst of writes belongs to the burst; a write after it starts over.
     #[test]
     fn a_single_call_is_told_from_a_burst() {
         let (reader, writer) = std::io::pipe().unwrap();
