@@ -70,7 +70,7 @@ fn worker(senders: usize, send: fn(&Shared), sleep: fn(&Shared, usize, usize)) {
     }
 }
 
-/// `EpollWaiter::sleep`.
+/// `Waiter::sleep`.
 fn sleep(shared: &Shared, taken: usize, senders: usize) {
     shared.asleep.sleep(|| !shared.is_empty(taken), || shared.wait(senders));
 }
