@@ -62,9 +62,10 @@ impl Store for Slow {
     }
 }
 
-/// Returns how often the store was polled during 300 ms in which it had nothing to
-/// report, and the shortest time from its completion of an operation to the reply.
-fn serve(uses_ring: bool) -> (u64, Duration) {
+/// Returns how often the store was polled and how many turns the worker ran during 300 ms in
+/// which the store had nothing to report, and the shortest time from its completion of an
+/// operation to the reply.
+fn serve(uses_ring: bool) -> (u64, u64, Duration) {
     let (bytes, mut end) = UnixStream::pair().unwrap();
     // The ring waits itself.
     bytes.set_nonblocking(!uses_ring).unwrap();
@@ -81,7 +82,7 @@ fn serve(uses_ring: bool) -> (u64, Duration) {
         let waiter = worker.waiter(&wakers[0]).unwrap();
         worker::run(worker, &inbox, &waiter, IdlePolicy::Adaptive { spin: Duration::from_micros(50) })
     });
-    let (mut idle, mut shortest) = (u64::MAX, Duration::MAX);
+    let (mut idle, mut turns, mut shortest) = (u64::MAX, u64::MAX, Duration::MAX);
     for tag in 0..6 {
         let ask = read(DISK, tag, 0, 1);
         let before = asked.load(Ordering::Relaxed);
@@ -93,9 +94,11 @@ fn serve(uses_ring: bool) -> (u64, Duration) {
             thread::yield_now();
         }
         let before = asked.load(Ordering::Relaxed);
+        let turns_before = waker.heartbeats();
         thread::sleep(if tag == 0 { Duration::from_millis(300) } else { Duration::from_millis(10) });
         if tag == 0 {
             idle = asked.load(Ordering::Relaxed) - before;
+            turns = waker.heartbeats() - turns_before;
             let (to, report) = bounded(1);
             orders.send(WorkerCommand::Report(to)).unwrap();
             waker.notify();
@@ -125,21 +128,21 @@ fn serve(uses_ring: bool) -> (u64, Duration) {
     assert!(snapshot.drained);
     assert_eq!(snapshot.exports.len(), 2, "the last snapshot has the exports");
     assert_eq!(snapshot.stats.counters.imbalances, 0);
-    (idle, shortest)
+    (idle, turns, shortest)
 }
 
 /// Awake for 50 µs after the request, then about four times in 300 ms.
 #[test]
 fn a_worker_sleeps_while_its_store_works() {
-    let (asked, shortest) = serve(true);
-    assert!(asked < 5_000, "asked {asked} times in 300 ms");
+    let (asked, turns, shortest) = serve(true);
+    assert!(asked < 5_000 && turns < 5_000, "asked {asked} times in {turns} turns in 300 ms");
     assert!(shortest < Duration::from_millis(50), "woken by the store, not by the clock: {shortest:?}");
 }
 
 /// A store that nothing reports on is polled continuously.
 #[test]
 fn a_store_without_the_ring_is_polled() {
-    let (asked, _) = serve(false);
+    let (asked, ..) = serve(false);
     assert!(asked > 5_000, "asked {asked} times in 300 ms");
 }
 

@@ -1,6 +1,10 @@
 //! A store that does not respond: it gets no made-up replies, it is reported, and the
 //! other exports continue.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use xblade::store::{Calls, Completion, Full, Geometry, Op, Store};
 use xblade_sim::store::Order;
 use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
 
@@ -89,4 +93,50 @@ fn an_entry_begins_again() {
         release_all(&hung);
         target.settle();
     }
+}
+
+/// A store whose sync waits for a write that hangs: no result of the ring says when the wait
+/// is over.
+#[test]
+fn a_store_that_waits_for_the_time_is_polled_now_and_then() {
+    struct Waits {
+        calls: Calls,
+        token: Option<u32>,
+        is_over: Arc<AtomicBool>,
+    }
+
+    impl Store for Waits {
+        fn geometry(&self) -> Geometry {
+            Geometry::new(100, 512)
+        }
+
+        fn submit(&mut self, op: Op) -> Result<(), Full> {
+            self.token = Some(op.token);
+            Ok(())
+        }
+
+        fn complete(&mut self) -> Option<Completion> {
+            let token = self.token.take_if(|_| self.is_over.load(Ordering::Relaxed))?;
+            Some(Completion { token, result: Ok(()) })
+        }
+
+        fn calls(&mut self) -> Option<&mut Calls> {
+            Some(&mut self.calls)
+        }
+    }
+
+    let is_over = Arc::new(AtomicBool::new(false));
+    let waits = Waits { calls: Calls::new(1), token: None, is_over: Arc::clone(&is_over) };
+    let exports = vec![ExportPlan::new(DISK, waits)];
+    let mut target = FakeTarget::new(Plan { rings: true, ..Plan::new(exports) });
+    pass(&mut target, SECOND_NS);
+    let ask = write(DISK, 1, 0, &pattern(1, 0, 1));
+    send(&mut target, std::slice::from_ref(&ask));
+    pass(&mut target, 1);
+    is_over.store(true, Ordering::Relaxed);
+    pass(&mut target, SECOND_NS / 10 - 2);
+    assert_eq!(target.sent(0), [] as [Vec<u8>; 0], "not in each turn");
+    pass(&mut target, 1);
+    assert_eq!(target.sent(0), [good(&ask, &[])]);
+    target.assert_at_rest();
 }

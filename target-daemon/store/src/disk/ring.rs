@@ -131,6 +131,18 @@ pub enum SyncCores {
     Others(Vec<usize>),
 }
 
+/// Which calls of a worker need its core for kernel threads. If the worker spins without
+/// yielding its core, they do not run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CoreNeed {
+    /// None.
+    None,
+    /// A single one.
+    Single,
+    /// Several at a time.
+    Several,
+}
+
 /// The io_uring of a worker.
 pub struct Ring {
     uring: IoUring,
@@ -208,16 +220,18 @@ impl Ring {
         self.event.as_fd()
     }
 
-    /// Whether kernel threads work for the stores, and need the worker's core for that: a worker
-    /// that spins without yielding it would keep them from running.
-    pub fn needs_core(&self) -> bool {
-        self.by_kernel_thread > 0 && self.sync_cores == SyncCores::Own
-    }
-
-    /// Whether [`Self::needs_core`] is true for a single write: sleeping at once takes half the CPU
-    /// time, and little longer. With several, waking up would delay the next ones.
-    pub fn needs_core_alone(&self) -> bool {
-        self.needs_core() && !self.is_burst
+    /// Whether kernel threads that work for the stores need the worker's core.
+    pub fn core_need(&self) -> CoreNeed {
+        match self.sync_cores {
+            SyncCores::Own if self.by_kernel_thread > 0 => {
+                if self.is_burst {
+                    CoreNeed::Several
+                } else {
+                    CoreNeed::Single
+                }
+            }
+            _ => CoreNeed::None,
+        }
     }
 
     /// Moves the queued calls of the store with this index to the ring.
@@ -500,23 +514,23 @@ mod tests {
             // SAFETY: the byte outlives the calls, which end below.
             unsafe { calls.push(read.user_data(BY_KERNEL_THREAD | u64::from(id))) };
             ring.take(0, &mut calls);
-            (ring.needs_core(), ring.needs_core_alone())
+            ring.core_need()
         };
         let end = |ring: &mut Ring| {
             std::io::Write::write_all(&mut &writer, &[1]).unwrap();
             while !ring.exchange(|_, _, _| {}) {}
         };
-        assert_eq!(begin(&mut ring, 1), (true, true), "one write");
+        assert_eq!(begin(&mut ring, 1), CoreNeed::Single, "one write");
         end(&mut ring);
-        assert_eq!(begin(&mut ring, SYNC), (true, true), "its sync");
+        assert_eq!(begin(&mut ring, SYNC), CoreNeed::Single, "its sync");
         end(&mut ring);
-        assert_eq!([2, 3].map(|id| begin(&mut ring, id)), [(true, true), (true, false)], "a burst");
+        assert_eq!([2, 3].map(|id| begin(&mut ring, id)), [CoreNeed::Single, CoreNeed::Several], "a burst");
         end(&mut ring);
         end(&mut ring);
-        assert!(!ring.needs_core());
-        assert_eq!(begin(&mut ring, SYNC), (true, false), "its sync");
+        assert_eq!(ring.core_need(), CoreNeed::None);
+        assert_eq!(begin(&mut ring, SYNC), CoreNeed::Several, "its sync");
         end(&mut ring);
-        assert_eq!(begin(&mut ring, 4), (true, true), "one write");
+        assert_eq!(begin(&mut ring, 4), CoreNeed::Single, "one write");
         end(&mut ring);
     }
 }

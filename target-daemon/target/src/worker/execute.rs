@@ -583,3 +583,25 @@ fn operation_of(command: ata::Command) -> Operation {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_counted_by_what_they_do() {
+        for (code, expected) in [
+            (0x20, Operation::Read),
+            (0x24, Operation::Read),
+            (0x30, Operation::Write),
+            (0x34, Operation::Write),
+            (0x06, Operation::Discard),
+            (0xe7, Operation::Flush),
+            (0xea, Operation::Flush),
+            (0xe5, Operation::Ata),
+            (0xec, Operation::Ata),
+        ] {
+            assert_eq!(operation_of(code.into()), expected, "{code:#x}");
+        }
+    }
+}

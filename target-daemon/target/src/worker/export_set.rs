@@ -1,7 +1,6 @@
 //! The exports that a worker owns. Passes received requests to them, and collects what
 //! their stores have completed.
 
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
@@ -33,7 +32,7 @@ pub struct ExportSet {
     active: Vec<u16>,
     /// Executes the calls of the stores. Declared after them: they keep the memory of calls in
     /// flight.
-    ring: Option<Ring>,
+    pub ring: Option<Ring>,
     /// The number of the next export.
     next_number: u32,
     /// Whether an export is being detached.
@@ -204,34 +203,6 @@ impl ExportSet {
     /// has finished.
     pub fn must_be_asked(&self) -> bool {
         !self.active.is_empty()
-    }
-
-    /// Whether a sync is under way that needs the worker's core.
-    pub fn needs_core(&self) -> bool {
-        self.ring.as_ref().is_some_and(Ring::needs_core)
-    }
-
-    /// As [`Self::needs_core`], for a single write.
-    pub fn needs_core_alone(&self) -> bool {
-        self.ring.as_ref().is_some_and(Ring::needs_core_alone)
-    }
-
-    /// The descriptor that becomes readable when stores may have completed something, after
-    /// [`Self::arm`].
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.ring.as_ref().map(Ring::fd)
-    }
-
-    /// Prepares for a sleep. Returns whether there are results, and thus no reason to sleep.
-    pub fn arm(&mut self) -> bool {
-        self.ring.as_mut().is_some_and(Ring::arm)
-    }
-
-    /// Ends a sleep.
-    pub fn disarm(&mut self) {
-        if let Some(ring) = &mut self.ring {
-            ring.disarm();
-        }
     }
 
     /// Starts a size check of every store.

@@ -10,6 +10,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 
 use super::asleep::Asleep;
+use crate::store::CoreNeed;
 
 /// How an idle worker behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,9 +22,43 @@ pub enum IdlePolicy {
         /// initiator with one outstanding request is a good value.
         spin: Duration,
     },
-    /// Never sleeps.
+    /// Never sleeps, except for kernel threads that need the core.
     Spin,
 }
+
+/// What an idle worker does next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rest {
+    /// Runs another turn.
+    Spin,
+    /// Leaves its core to other threads that are ready, then runs another turn.
+    Yield,
+    /// Sleeps.
+    Sleep,
+}
+
+impl IdlePolicy {
+    /// What to do after a turn without work, `quiet` after the last one with work. If
+    /// `must_poll`, nothing would wake the worker when a store has finished something.
+    pub fn rest(self, quiet: Duration, need: CoreNeed, must_poll: bool) -> Rest {
+        let sleeps = match (self, need) {
+            // Sleeping at once takes half the CPU time, and little longer. With several calls,
+            // waking up would delay the next ones.
+            (_, CoreNeed::Single) => true,
+            (Self::Adaptive { spin }, _) => quiet >= spin,
+            (Self::Spin, CoreNeed::Several) => quiet >= SPIN_MAX,
+            (Self::Spin, CoreNeed::None) => false,
+        };
+        match need {
+            _ if sleeps && !must_poll => Rest::Sleep,
+            CoreNeed::None => Rest::Spin,
+            CoreNeed::Single | CoreNeed::Several => Rest::Yield,
+        }
+    }
+}
+
+/// How long a worker that never sleeps spins while kernel threads need its core.
+const SPIN_MAX: Duration = Duration::from_micros(50);
 
 /// Maximum duration of a sleep. Nothing depends on it, since every event to wake up for
 /// has a descriptor; it bounds the damage if a driver loses a wakeup.
@@ -136,5 +171,32 @@ impl Waiter {
                 let _ = rustix::io::read(source, &mut [0; 8]);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_leaves_its_core_to_kernel_threads_that_need_it() {
+        let spin = Duration::from_micros(90);
+        let adaptive = IdlePolicy::Adaptive { spin };
+        let rest = |policy: IdlePolicy, quiet, need| {
+            [false, true].map(|must_poll| policy.rest(Duration::from_micros(quiet), need, must_poll))
+        };
+        for (policy, quiet, need, expected) in [
+            (adaptive, 89, CoreNeed::None, [Rest::Spin, Rest::Spin]),
+            (adaptive, 90, CoreNeed::None, [Rest::Sleep, Rest::Spin]),
+            (adaptive, 0, CoreNeed::Single, [Rest::Sleep, Rest::Yield]),
+            (adaptive, 89, CoreNeed::Several, [Rest::Yield, Rest::Yield]),
+            (adaptive, 90, CoreNeed::Several, [Rest::Sleep, Rest::Yield]),
+            (IdlePolicy::Spin, 9_000, CoreNeed::None, [Rest::Spin, Rest::Spin]),
+            (IdlePolicy::Spin, 0, CoreNeed::Single, [Rest::Sleep, Rest::Yield]),
+            (IdlePolicy::Spin, 49, CoreNeed::Several, [Rest::Yield, Rest::Yield]),
+            (IdlePolicy::Spin, 50, CoreNeed::Several, [Rest::Sleep, Rest::Yield]),
+        ] {
+            assert_eq!(rest(policy, quiet, need), expected, "{policy:?}, {quiet} us, {need:?}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::directory::Directory;
 use super::export_runtime::{ExportRuntime, ExportSnapshot};
-use super::idle::{IdlePolicy, Sources, Waiter, Waker};
+use super::idle::{IdlePolicy, Rest, Sources, Waiter, Waker};
 use super::save::{Clear, SaveAck, SaveRequest};
 use super::stats::{Stats, lane_rows};
 use super::trace::Tracer;
@@ -17,6 +17,7 @@ use super::{Clock, Worker};
 use crate::observe::Count;
 use crate::ring::Rings;
 use crate::shelf::Settings;
+use crate::store::{CoreNeed, Ring};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
@@ -30,9 +31,6 @@ const UNSENT_LIMIT: Duration = Duration::from_millis(500);
 /// All chunks are counted before one in this many sleeps. That takes a microsecond per
 /// thousand chunks.
 const AUDIT_EVERY: u64 = 64;
-
-/// How long a worker that never sleeps spins while writes become stable on its core.
-const SPIN_MAX: Duration = Duration::from_micros(50);
 
 /// Duration of a sleep while the link does not accept what we send.
 const UNSENT_SLEEP: Duration = Duration::from_millis(1);
@@ -237,7 +235,11 @@ impl<R: Rings> Worker<R> {
     ///
     /// No descriptor is left.
     pub fn waiter(&self, waker: &Waker) -> io::Result<Waiter> {
-        Waiter::new(waker, self.exports.fd(), self.lanes.iter().filter_map(|own| own.lane.fd()))
+        Waiter::new(
+            waker,
+            self.exports.ring.as_ref().map(Ring::fd),
+            self.lanes.iter().filter_map(|own| own.lane.fd()),
+        )
     }
 
     /// Spins, or sleeps until something happens. Returns whether it slept.
@@ -248,20 +250,17 @@ impl<R: Rings> Worker<R> {
         (waiter, sources): (&Waiter, &mut Sources<'_>),
         orders: &Receiver<WorkerCommand>,
     ) -> bool {
-        let needs_core = self.exports.needs_core();
-        let spins = match idle {
-            _ if self.exports.needs_core_alone() => false,
-            IdlePolicy::Adaptive { spin } => quiet < spin,
-            // Even then, kernel threads must get to run.
-            IdlePolicy::Spin => !needs_core || quiet < SPIN_MAX,
-        };
-        if spins || self.exports.must_be_asked() {
-            if needs_core {
-                std::thread::yield_now()
-            } else {
-                std::hint::spin_loop()
+        let need = self.exports.ring.as_ref().map_or(CoreNeed::None, Ring::core_need);
+        match idle.rest(quiet, need, self.exports.must_be_asked()) {
+            Rest::Spin => {
+                std::hint::spin_loop();
+                return false;
             }
-            return false;
+            Rest::Yield => {
+                std::thread::yield_now();
+                return false;
+            }
+            Rest::Sleep => {}
         }
         if self.stats.counters.sleeps.is_multiple_of(AUDIT_EVERY) {
             self.audit();
@@ -269,9 +268,11 @@ impl<R: Rings> Worker<R> {
         let unsent = self.lanes.iter().any(|own| own.unsent > 0);
         let limit = if unsent { UNSENT_SLEEP } else { Duration::MAX };
         self.stats.counters.sleeps += 1;
-        let has_results = self.exports.arm();
+        let has_results = self.exports.ring.as_mut().is_some_and(Ring::arm);
         waiter.sleep(sources, limit, || has_results || !orders.is_empty() || !self.channels.is_empty());
-        self.exports.disarm();
+        if let Some(ring) = &mut self.exports.ring {
+            ring.disarm();
+        }
         true
     }
 
