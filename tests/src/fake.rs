@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use xblade::ring::Lane;
 use xblade::shelf::{Acl, Export, Settings};
-use xblade::store::{self, Access, Durability, MemRegion, OpenOptions, RamStore, Ring, Store, SyncCores};
+use xblade::store::{self, Access, Durability, MemRegion, OpenOptions, RamStore, Ring, Store};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
 use xblade::wire::identify::{Names, Text};
@@ -165,7 +165,7 @@ fn lanes(plan: &Plan) -> Vec<(Lane<FakeRings>, FakeWire)> {
 fn ring(lanes: &[SharedLane]) -> Ring {
     let extents = lanes.iter().map(|lane| lane.umem.extent());
     let areas = extents.map(|(base, bytes)| MemRegion { base, bytes }).collect();
-    Ring::open(areas, SyncCores::Own).expect("a ring")
+    Ring::open(areas).expect("a ring")
 }
 
 impl FakeTarget {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use xblade_store::{Completion, Full, Geometry, IoError, Op, OpResult, Ring, Store, SyncCores};
+use xblade_store::{Completion, Full, Geometry, IoError, Op, OpResult, Ring, Store};
 
 /// A store, and a ring if it uses one.
 pub struct WithRing {
@@ -19,7 +19,7 @@ impl WithRing {
     /// The kernel gives no ring.
     #[allow(clippy::expect_used)] // For tests.
     pub fn new(mut store: Box<dyn Store>) -> Self {
-        let ring = store.calls().is_some().then(|| Ring::open(Vec::new(), SyncCores::Own).expect("a ring"));
+        let ring = store.calls().is_some().then(|| Ring::open(Vec::new()).expect("a ring"));
         if let Some(ring) = &ring {
             store.join(ring.registered());
         }

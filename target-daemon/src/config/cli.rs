@@ -322,7 +322,7 @@ pub enum Idle {
     /// Spins for a moment, then sleeps until a frame comes.
     #[default]
     Adaptive,
-    /// Never sleeps: for isolated cores.
+    /// Sleeps only while writes or syncs need its core: for isolated cores.
     Spin,
 }
 

@@ -1,14 +1,12 @@
 //! Sizes and assignments: rings, UMEM, workers and cores.
 
 use core_affinity::CoreId;
-use log::info;
 
 use super::failure::Failure;
-use crate::config::{self, AutoOff, Idle, Serve, Spread};
+use crate::config::{self, AutoOff, Serve, Spread};
 use crate::link::{self, Facts, Mode, Owned};
 use crate::ring::{BusyPoll, LANES_MAX, SocketConfig, ZeroCopy};
 use crate::shelf;
-use crate::store::SyncCores;
 use crate::wire::aoe::Address;
 
 /// This much of a chunk stays free in front of every received frame: the kernel uses 256
@@ -249,23 +247,6 @@ pub fn cores(options: &Serve) -> Result<Vec<CoreId>, Failure> {
     Ok(cores)
 }
 
-/// Where the kernel threads that sync the stores run. They stay on the core of a worker that
-/// sleeps, which leaves it to them. One that spins needs them elsewhere.
-pub fn sync_cores(options: &Serve, workers: usize) -> Result<SyncCores, Failure> {
-    if options.idle == Idle::Adaptive {
-        return Ok(SyncCores::Own);
-    }
-    let (there, taken) = (core_affinity::get_core_ids().unwrap_or_default(), cores(options)?);
-    let others: Vec<usize> = there.iter().filter(|core| !taken.contains(core)).map(|core| core.id).collect();
-    if !others.is_empty() && (!taken.is_empty() || others.len() > workers) {
-        return Ok(SyncCores::Others(others));
-    }
-    info!(
-        "no core is left for the kernel threads that make writes stable: workers sleep while they run, in spite of --idle spin"
-    );
-    Ok(SyncCores::Own)
-}
-
 /// The most requests in flight at the stores of one worker.
 pub fn in_flight(options: &Serve) -> u16 {
     let requests = u32::from(options.initiators) * u32::from(options.buffer_count);
@@ -275,23 +256,6 @@ pub fn in_flight(options: &Serve) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn kernel_threads_leave_the_core_of_a_worker_that_spins() {
-        let there: Vec<usize> =
-            core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
-        let [first, rest @ ..] = &there[..] else { panic!("no core") };
-        let options = |idle, cores: &[usize]| Serve { idle, cores: cores.to_vec(), ..Serve::default() };
-        let expected = if rest.is_empty() { SyncCores::Own } else { SyncCores::Others(rest.to_vec()) };
-        assert_eq!(sync_cores(&options(Idle::Spin, &[*first]), 1).unwrap(), expected);
-        assert_eq!(sync_cores(&options(Idle::Spin, &there), there.len()).unwrap(), SyncCores::Own);
-        assert_eq!(
-            sync_cores(&options(Idle::Spin, &[]), there.len()).unwrap(),
-            SyncCores::Own,
-            "one for each"
-        );
-        assert_eq!(sync_cores(&options(Idle::Adaptive, &[*first]), 1).unwrap(), SyncCores::Own);
-    }
 
     #[test]
     fn jumbo_frames_take_several_descriptors() {

@@ -360,8 +360,7 @@ pub fn rings(
     let workers = plan::workers(options, interfaces.iter().map(|i| i.facts.queues));
     let extents = lanes.iter().map(|placed| placed.lane.umem().extent());
     let areas: Vec<_> = extents.map(|(base, bytes)| MemRegion { base, bytes }).collect();
-    let cores = plan::sync_cores(options, workers)?;
-    let ring = || Ring::open(areas.clone(), cores.clone()).context("cannot make an io_uring");
+    let ring = || Ring::open(areas.clone()).context("cannot make an io_uring");
     (0..workers).map(|_| Ring::is_missing().is_none().then(ring).transpose()).collect()
 }
 

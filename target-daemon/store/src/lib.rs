@@ -52,7 +52,7 @@ mod sigbus;
 use crate::plant::{Bug, planted};
 
 pub use completion_queue::QUEUE_MAX;
-pub use disk::{Calls, CoreNeed, Registered, Ring, SyncCores};
+pub use disk::{Calls, KernelWork, Registered, Ring};
 pub use engine::{ENGINES, Engine, StoreSpec};
 pub use error::{Beside, OpenError, OpenErrorKind, Problem, Warning};
 pub use identity::{Data, Identity, OpenFile, Replaced};

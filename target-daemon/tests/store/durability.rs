@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use xblade::store::{Access, IoError, IoVec, Kind, Op, OpenOptions, Store};
+use xblade::store::{
+    self, Access, Durability, IoError, IoVec, KernelWork, Kind, Op, OpenOptions, Ring, Store,
+};
 
 use crate::fixture::*;
 
@@ -259,4 +261,41 @@ fn a_write_is_not_complete_before_completions_are_polled() {
     let order: Vec<_> = std::iter::from_fn(|| store.complete()).map(|c| (c.token, c.result)).collect();
     assert_eq!(order, [(2, Ok(())), (1, Ok(()))], "the write waits for its sync, the read for nothing");
     assert_eq!(into, pattern(9, 512), "executed in order of arrival");
+}
+
+/// A kernel thread of the worker's core may have to finish a write, also one that need not be
+/// stable. A worker that never sleeps starves it unless it knows.
+#[test]
+fn writes_and_syncs_are_known_to_need_kernel_threads() {
+    let scratch = Scratch::new();
+    let file = scratch.file("f", &[0; 1 << 16]);
+    for (access, durability, kind, in_threads) in [
+        (Access::Direct, Durability::Durable, Kind::Write, true),
+        (Access::Direct, Durability::Volatile, Kind::Write, true),
+        (Access::Direct, Durability::Durable, Kind::Flush, true),
+        (Access::Direct, Durability::Durable, Kind::Read, false),
+        (Access::Cached, Durability::Volatile, Kind::Write, true),
+    ] {
+        let options = OpenOptions { access, durability, ..OpenOptions::new(&file) };
+        let mut store = store::open(&options).unwrap().store;
+        let mut ring = Ring::open(Vec::new()).unwrap();
+        store.join(ring.registered());
+        let (mut memory, mut buffers) = (vec![7u8; 8192], IoVec::empty());
+        // SAFETY: the memory outlives the call, which ends below.
+        assert!(kind == Kind::Flush || unsafe { buffers.push(&mut memory) });
+        store.submit(Op { token: 1, kind, sector: 0, buffers }).unwrap();
+        store.kick();
+        ring.take(0, store.calls().unwrap());
+        let work = ring.kernel_work();
+        let expected: &[_] =
+            if in_threads { &[KernelWork::InThreads, KernelWork::Single] } else { &[KernelWork::Inline] };
+        assert!(expected.contains(&work), "{access:?}, {durability:?}, {kind:?}: {work:?}");
+        while store.complete().is_none() {
+            let calls = store.calls().unwrap();
+            ring.take(0, calls);
+            ring.exchange(|_, call, result| calls.deliver(call, result));
+            store.kick();
+        }
+        assert_eq!(ring.kernel_work(), KernelWork::None);
+    }
 }

@@ -46,7 +46,7 @@ use std::collections::VecDeque;
 use bounce::Bounce;
 use commit::Commit;
 pub use io_engine::{IoEngine, IoRequest, IoResult, IoSlice, QueueFull};
-pub use ring::{Calls, CoreNeed, Registered, Ring, SyncCores};
+pub use ring::{Calls, KernelWork, Registered, Ring};
 use slot::{Slot, Step};
 pub(crate) use uring::Uring;
 

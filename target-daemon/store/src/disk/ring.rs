@@ -42,9 +42,12 @@ const BLOCKING_MAX: u32 = 1024;
 /// Bits of the user data of a call, above those that its store uses: the index of its store.
 const OWNER_SHIFT: u32 = 48;
 
-/// Marks the user data of a call that a kernel thread executes, or finishes: a sync, a write that
-/// becomes stable, a discard, a `statx`, any call to FUSE.
+/// Marks the user data of a call that a kernel thread executes or may have to finish: a sync, a
+/// write, a discard, a `statx`, any call to FUSE.
 pub(super) const BY_KERNEL_THREAD: u64 = 1 << 33;
+
+/// Marks the user data of a sync, or of a write that becomes stable: a disk takes long for it.
+pub(super) const DURABLE: u64 = 1 << 34;
 
 /// The calls of one store, on their way to the ring of its worker and back.
 #[derive(Debug)]
@@ -122,25 +125,18 @@ impl Registered {
     }
 }
 
-/// Where the kernel threads that execute syncs run.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SyncCores {
-    /// On the worker's core, which it leaves to them.
-    Own,
-    /// On these cores.
-    Others(Vec<usize>),
-}
-
-/// Which calls of a worker need its core for kernel threads. If the worker spins without
-/// yielding its core, they do not run.
+/// What the kernel does for the stores of a worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CoreNeed {
-    /// None.
+pub enum KernelWork {
+    /// Nothing.
     None,
-    /// A single one.
+    /// Calls that most devices finish without a kernel thread.
+    Inline,
+    /// Calls that a kernel thread executes or finishes. It may be bound to the worker's core: if
+    /// the worker spins without yielding its core, the thread does not run.
+    InThreads,
+    /// One of these, and nothing else: the write or the sync of a lone durable write.
     Single,
-    /// Several at a time.
-    Several,
 }
 
 /// The io_uring of a worker.
@@ -151,14 +147,13 @@ pub struct Ring {
     /// sync.
     event: OwnedFd,
     registered: Registered,
-    sync_cores: SyncCores,
     /// The worker's thread has enabled the ring, which makes it the owner.
     is_ours: bool,
     under_way: usize,
     /// Of these, those of [`BY_KERNEL_THREAD`].
     by_kernel_thread: usize,
-    /// The calls under way, or those before a sync, are several.
-    is_burst: bool,
+    /// The last call that was moved here is [`KernelWork::Single`].
+    is_single: bool,
 }
 
 impl Ring {
@@ -168,7 +163,7 @@ impl Ring {
     /// # Errors
     ///
     /// Those of `io_uring_setup`, and no memory for the bounce buffers.
-    pub fn open(mut areas: Vec<MemRegion>, sync_cores: SyncCores) -> io::Result<Self> {
+    pub fn open(mut areas: Vec<MemRegion>) -> io::Result<Self> {
         let mut uring = best_ring()?;
         let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         uring.submitter().register_eventfd(event.as_raw_fd())?;
@@ -191,11 +186,10 @@ impl Ring {
             uring,
             event,
             registered,
-            sync_cores,
             is_ours: false,
             under_way: 0,
             by_kernel_thread: 0,
-            is_burst: false,
+            is_single: false,
         })
     }
 
@@ -220,17 +214,13 @@ impl Ring {
         self.event.as_fd()
     }
 
-    /// Whether kernel threads that work for the stores need the worker's core.
-    pub fn core_need(&self) -> CoreNeed {
-        match self.sync_cores {
-            SyncCores::Own if self.by_kernel_thread > 0 => {
-                if self.is_burst {
-                    CoreNeed::Several
-                } else {
-                    CoreNeed::Single
-                }
-            }
-            _ => CoreNeed::None,
+    /// What is under way.
+    pub fn kernel_work(&self) -> KernelWork {
+        match self.by_kernel_thread {
+            _ if self.under_way == 0 => KernelWork::None,
+            0 => KernelWork::Inline,
+            _ if self.is_single => KernelWork::Single,
+            _ => KernelWork::InThreads,
         }
     }
 
@@ -249,8 +239,9 @@ impl Ring {
                 continue;
             }
             calls.queued.pop_front();
-            // The sync of a burst belongs to it.
-            self.is_burst = self.under_way > 0 || self.is_burst && id as u32 == SYNC;
+            // The sync of several writes belongs to them.
+            let is_lone_sync = id as u32 != SYNC || self.is_single;
+            self.is_single = id & DURABLE != 0 && self.under_way == 0 && is_lone_sync;
             self.under_way += 1;
             self.by_kernel_thread += usize::from(id & BY_KERNEL_THREAD != 0);
         }
@@ -311,26 +302,11 @@ impl Ring {
     /// Makes this thread the owner of the ring.
     fn begin(&mut self) {
         self.is_ours = true;
-        let mut submitter = self.uring.submitter();
+        let submitter = self.uring.submitter();
         // Fails only if the ring need not be enabled.
         let _ = submitter.register_enable_rings();
-        // Gives this thread its pool of kernel threads. Undone below: a thread's registered ring
-        // lives as long as the thread. An older kernel keeps its own limits.
-        let _ = submitter.register_ring_fd();
+        // An older kernel keeps its own limits.
         let _ = submitter.register_iowq_max_workers(&mut [BLOCKING_MAX, 0]);
-        if let SyncCores::Others(cores) = &self.sync_cores {
-            // SAFETY: all-zero is a valid empty set.
-            let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-            for core in cores.iter().filter(|core| **core < libc::CPU_SETSIZE as usize) {
-                // SAFETY: the core lies in the set.
-                unsafe { libc::CPU_SET(*core, &mut set) };
-            }
-            if let Err(why) = submitter.register_iowq_aff(&set) {
-                log::debug!("io_uring: kernel threads stay on the core of the worker: {why}");
-                self.sync_cores = SyncCores::Own;
-            }
-        }
-        let _ = submitter.unregister_ring_fd();
     }
 }
 
@@ -360,17 +336,16 @@ fn restrict(ring: &IoUring) {
         opcode::Statx::CODE,
     ];
     let mut restrictions: Vec<Restriction> = opcodes.map(Restriction::sqe_op).into();
-    restrictions.extend(REGISTER_OPS.map(Restriction::register_op));
+    restrictions.push(Restriction::register_op(REGISTER_OP));
     restrictions.push(Restriction::sqe_flags_allowed(squeue::Flags::ASYNC.bits()));
     if let Err(e) = ring.submitter().register_restrictions(&mut restrictions) {
         log::debug!("io_uring restrictions: {e}");
     }
 }
 
-/// What may be registered once the ring is enabled, by the numbers of the kernel's
-/// `io_uring_register_op`: the cores of the kernel threads, their number, and the ring itself
-/// with the thread, and not.
-const REGISTER_OPS: [u8; 4] = [17, 19, 20, 21];
+/// What may be registered once the ring is enabled: the number of kernel threads
+/// (`IORING_REGISTER_IOWQ_MAX_WORKERS`).
+const REGISTER_OP: u8 = 19;
 
 /// Creates a ring with the best set of features that this kernel has. It is disabled: a ring
 /// belongs to the thread that enables it, which is not the one that opens it.
@@ -416,10 +391,9 @@ mod tests {
         let file = rustix::fs::open(std::env::temp_dir(), flags, rustix::fs::Mode::RUSR).unwrap();
         let file = types::Fd(file.as_raw_fd());
         // As in xblade: another thread opens it.
-        let opened = std::thread::spawn(|| Ring::open(Vec::new(), SyncCores::Others(vec![0])));
+        let opened = std::thread::spawn(|| Ring::open(Vec::new()));
         let mut ring = opened.join().unwrap().unwrap();
         ring.enter();
-        assert!(matches!(ring.sync_cores, SyncCores::Others(_)), "the kernel took the cores");
         let sync = opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build();
         assert_eq!(outcome(&mut ring.uring, &sync), 0);
         assert_eq!(outcome(&mut ring.uring, &sync.flags(squeue::Flags::ASYNC)), 0);
@@ -446,7 +420,7 @@ mod tests {
     #[test]
     fn each_store_gets_its_results() {
         let (file, _other) = (std::fs::File::open("/dev/zero").unwrap(), ());
-        let mut ring = Ring::open(Vec::new(), SyncCores::Own).unwrap();
+        let mut ring = Ring::open(Vec::new()).unwrap();
         let mut stores = [3 * ENTRIES as usize, 5].map(Calls::new);
         for (calls, count) in stores.iter_mut().zip([3 * ENTRIES, 5]) {
             for n in 0..count {
@@ -477,7 +451,7 @@ mod tests {
 
     #[test]
     fn an_armed_ring_signals_and_a_disarmed_one_does_not() {
-        let mut ring = Ring::open(Vec::new(), SyncCores::Own).unwrap();
+        let mut ring = Ring::open(Vec::new()).unwrap();
         let (reader, writer) = std::io::pipe().unwrap();
         let mut byte = [0u8; 1];
         let mut calls = Calls::new(1);
@@ -505,32 +479,38 @@ mod tests {
 
     /// The sync of a burst of writes belongs to the burst; a write after it starts over.
     #[test]
-    fn a_single_call_is_told_from_a_burst() {
+    fn a_single_durable_call_is_told_from_others() {
+        const WRITE: u64 = BY_KERNEL_THREAD | DURABLE;
         let (reader, writer) = std::io::pipe().unwrap();
         let (mut byte, mut calls) = ([0u8; 1], Calls::new(4));
-        let mut ring = Ring::open(Vec::new(), SyncCores::Own).unwrap();
-        let mut begin = |ring: &mut Ring, id: u32| {
+        let mut ring = Ring::open(Vec::new()).unwrap();
+        let mut begin = |ring: &mut Ring, id: u64| {
             let read = opcode::Read::new(types::Fd(reader.as_raw_fd()), byte.as_mut_ptr(), 1).build();
             // SAFETY: the byte outlives the calls, which end below.
-            unsafe { calls.push(read.user_data(BY_KERNEL_THREAD | u64::from(id))) };
+            unsafe { calls.push(read.user_data(id)) };
             ring.take(0, &mut calls);
-            ring.core_need()
+            ring.kernel_work()
         };
         let end = |ring: &mut Ring| {
             std::io::Write::write_all(&mut &writer, &[1]).unwrap();
             while !ring.exchange(|_, _, _| {}) {}
+            ring.kernel_work()
         };
-        assert_eq!(begin(&mut ring, 1), CoreNeed::Single, "one write");
-        end(&mut ring);
-        assert_eq!(begin(&mut ring, SYNC), CoreNeed::Single, "its sync");
-        end(&mut ring);
-        assert_eq!([2, 3].map(|id| begin(&mut ring, id)), [CoreNeed::Single, CoreNeed::Several], "a burst");
-        end(&mut ring);
-        end(&mut ring);
-        assert_eq!(ring.core_need(), CoreNeed::None);
-        assert_eq!(begin(&mut ring, SYNC), CoreNeed::Several, "its sync");
-        end(&mut ring);
-        assert_eq!(begin(&mut ring, 4), CoreNeed::Single, "one write");
-        end(&mut ring);
+        let sync = WRITE | u64::from(SYNC);
+        for (calls, expected) in [
+            (&[WRITE | 1][..], &[KernelWork::Single][..]),
+            (&[sync], &[KernelWork::Single]),
+            (&[WRITE | 2, WRITE | 3], &[KernelWork::Single, KernelWork::InThreads]),
+            (&[sync], &[KernelWork::InThreads]),
+            (&[WRITE | 4], &[KernelWork::Single]),
+            (&[5], &[KernelWork::Inline]),
+            (&[BY_KERNEL_THREAD | 6], &[KernelWork::InThreads]),
+            (&[7, WRITE | 8], &[KernelWork::Inline, KernelWork::InThreads]),
+        ] {
+            let works: Vec<_> = calls.iter().map(|call| begin(&mut ring, *call)).collect();
+            assert_eq!(works, expected, "{calls:x?}");
+            let last = calls.iter().map(|_| end(&mut ring)).last();
+            assert_eq!(last, Some(KernelWork::None));
+        }
     }
 }

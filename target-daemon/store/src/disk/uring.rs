@@ -7,10 +7,10 @@ use std::time::Instant;
 use io_uring::{opcode, squeue, types};
 use rustix::fs::{AtFlags, StatxFlags, statx};
 
-use super::ring::{BY_KERNEL_THREAD, Calls, Registered};
+use super::ring::{BY_KERNEL_THREAD, Calls, DURABLE, Registered};
 use super::{DEPTH, IoEngine, IoRequest, IoResult, IoSlice, QueueFull};
 use crate::open::Backing;
-use crate::{Durability, file_facts};
+use crate::{Durability, device, file_facts};
 
 /// The calls of a store on its file.
 ///
@@ -26,6 +26,8 @@ pub struct Uring {
     started: Instant,
     /// ASYNC if a call would block the submitting thread.
     flags: squeue::Flags,
+    /// How a write is marked.
+    write_marks: u64,
 }
 
 impl Uring {
@@ -36,8 +38,12 @@ impl Uring {
         let mut flags = squeue::Flags::empty();
         // FUSE waits for its server, or for a lock, even in non-blocking mode.
         flags.set(squeue::Flags::ASYNC, file_facts::is_fuse(&backing.file));
+        // Without a volatile cache, a stable write takes no longer than others.
+        let is_slow =
+            backing.options.durability == Durability::Durable && !device::writes_through(&backing.facts);
+        let write_marks = BY_KERNEL_THREAD | if is_slow { DURABLE } else { 0 };
         let calls = Calls::new(DEPTH + 1);
-        Self { calls, sizes, registered: None, backing, started: Instant::now(), flags }
+        Self { calls, sizes, registered: None, backing, started: Instant::now(), flags, write_marks }
     }
 
     /// The registered buffer that contains this memory.
@@ -49,11 +55,11 @@ impl Uring {
         // Not registered with the ring: a registered file is released only some time after its
         // store is closed, on older kernels.
         let file = types::Fd(self.backing.file.as_raw_fd());
-        let stable = self.backing.options.durability == Durability::Durable;
-        let waits = match call {
+        let marks = match call {
+            IoRequest::Write { .. } => self.write_marks,
+            IoRequest::Sync => BY_KERNEL_THREAD | DURABLE,
+            IoRequest::Punch { .. } => BY_KERNEL_THREAD,
             _ if self.flags.contains(squeue::Flags::ASYNC) => BY_KERNEL_THREAD,
-            IoRequest::Write { .. } if stable => BY_KERNEL_THREAD,
-            IoRequest::Sync | IoRequest::Punch { .. } => BY_KERNEL_THREAD,
             _ => 0,
         };
         let entry = match call {
@@ -81,7 +87,7 @@ impl Uring {
             }
             IoRequest::Measure => return self.measure(id),
         };
-        Some(entry.user_data(waits | u64::from(id)).flags(self.flags))
+        Some(entry.user_data(marks | u64::from(id)).flags(self.flags))
     }
 
     /// Queries the size. `statx` may have to ask a file server; the kernel knows the size of a

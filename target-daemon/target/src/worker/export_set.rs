@@ -15,7 +15,7 @@ use super::stats::Stats;
 use crate::command;
 use crate::observe::Operation;
 use crate::shelf::Export;
-use crate::store::Ring;
+use crate::store::{KernelWork, Ring};
 use crate::wire::{DropReason, aoe};
 
 /// Interval between checks for stores that do not respond.
@@ -203,6 +203,11 @@ impl ExportSet {
     /// has finished.
     pub fn must_be_asked(&self) -> bool {
         !self.active.is_empty()
+    }
+
+    /// What the kernel does for the stores.
+    pub fn kernel_work(&self) -> KernelWork {
+        self.ring.as_ref().map_or(KernelWork::None, Ring::kernel_work)
     }
 
     /// Starts a size check of every store.

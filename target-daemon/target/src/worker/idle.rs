@@ -10,7 +10,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 
 use super::asleep::Asleep;
-use crate::store::CoreNeed;
+use crate::store::KernelWork;
 
 /// How an idle worker behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,24 +40,27 @@ pub enum Rest {
 impl IdlePolicy {
     /// What to do after a turn without work, `quiet` after the last one with work. If
     /// `must_poll`, nothing would wake the worker when a store has finished something.
-    pub fn rest(self, quiet: Duration, need: CoreNeed, must_poll: bool) -> Rest {
-        let sleeps = match (self, need) {
-            // Sleeping at once takes half the CPU time, and little longer. With several calls,
-            // waking up would delay the next ones.
-            (_, CoreNeed::Single) => true,
-            (Self::Adaptive { spin }, _) => quiet >= spin,
-            (Self::Spin, CoreNeed::Several) => quiet >= SPIN_MAX,
-            (Self::Spin, CoreNeed::None) => false,
+    pub fn rest(self, quiet: Duration, work: KernelWork, must_poll: bool) -> Rest {
+        let rest = match (self, work) {
+            // Takes half the CPU time, and little longer. With several calls, waking up would
+            // delay the next ones.
+            (_, KernelWork::Single) => Rest::Sleep,
+            (Self::Adaptive { spin }, _) if quiet >= spin => Rest::Sleep,
+            (Self::Spin, KernelWork::InThreads) if quiet >= SPIN_MAX => Rest::Sleep,
+            (_, KernelWork::InThreads) => Rest::Yield,
+            // The device may need a thread of this core after all.
+            (Self::Spin, KernelWork::Inline) if quiet >= SPIN_MAX => Rest::Yield,
+            _ => Rest::Spin,
         };
-        match need {
-            _ if sleeps && !must_poll => Rest::Sleep,
-            CoreNeed::None => Rest::Spin,
-            CoreNeed::Single | CoreNeed::Several => Rest::Yield,
+        match work {
+            _ if rest != Rest::Sleep || !must_poll => rest,
+            KernelWork::None => Rest::Spin,
+            _ => Rest::Yield,
         }
     }
 }
 
-/// How long a worker that never sleeps spins while kernel threads need its core.
+/// How long a worker that never sleeps spins although kernel threads may need its core.
 const SPIN_MAX: Duration = Duration::from_micros(50);
 
 /// Maximum duration of a sleep. Nothing depends on it, since every event to wake up for
@@ -180,23 +183,26 @@ mod tests {
 
     #[test]
     fn a_worker_leaves_its_core_to_kernel_threads_that_need_it() {
-        let spin = Duration::from_micros(90);
-        let adaptive = IdlePolicy::Adaptive { spin };
-        let rest = |policy: IdlePolicy, quiet, need| {
-            [false, true].map(|must_poll| policy.rest(Duration::from_micros(quiet), need, must_poll))
-        };
-        for (policy, quiet, need, expected) in [
-            (adaptive, 89, CoreNeed::None, [Rest::Spin, Rest::Spin]),
-            (adaptive, 90, CoreNeed::None, [Rest::Sleep, Rest::Spin]),
-            (adaptive, 0, CoreNeed::Single, [Rest::Sleep, Rest::Yield]),
-            (adaptive, 89, CoreNeed::Several, [Rest::Yield, Rest::Yield]),
-            (adaptive, 90, CoreNeed::Several, [Rest::Sleep, Rest::Yield]),
-            (IdlePolicy::Spin, 9_000, CoreNeed::None, [Rest::Spin, Rest::Spin]),
-            (IdlePolicy::Spin, 0, CoreNeed::Single, [Rest::Sleep, Rest::Yield]),
-            (IdlePolicy::Spin, 49, CoreNeed::Several, [Rest::Yield, Rest::Yield]),
-            (IdlePolicy::Spin, 50, CoreNeed::Several, [Rest::Sleep, Rest::Yield]),
+        let adaptive = IdlePolicy::Adaptive { spin: Duration::from_micros(90) };
+        let spin = IdlePolicy::Spin;
+        for (policy, quiet, work, expected) in [
+            (adaptive, 89, KernelWork::None, [Rest::Spin, Rest::Spin]),
+            (adaptive, 90, KernelWork::None, [Rest::Sleep, Rest::Spin]),
+            (adaptive, 89, KernelWork::Inline, [Rest::Spin, Rest::Spin]),
+            (adaptive, 90, KernelWork::Inline, [Rest::Sleep, Rest::Yield]),
+            (adaptive, 0, KernelWork::Single, [Rest::Sleep, Rest::Yield]),
+            (adaptive, 89, KernelWork::InThreads, [Rest::Yield, Rest::Yield]),
+            (adaptive, 90, KernelWork::InThreads, [Rest::Sleep, Rest::Yield]),
+            (spin, 9_000, KernelWork::None, [Rest::Spin, Rest::Spin]),
+            (spin, 49, KernelWork::Inline, [Rest::Spin, Rest::Spin]),
+            (spin, 50, KernelWork::Inline, [Rest::Yield, Rest::Yield]),
+            (spin, 0, KernelWork::Single, [Rest::Sleep, Rest::Yield]),
+            (spin, 49, KernelWork::InThreads, [Rest::Yield, Rest::Yield]),
+            (spin, 50, KernelWork::InThreads, [Rest::Sleep, Rest::Yield]),
         ] {
-            assert_eq!(rest(policy, quiet, need), expected, "{policy:?}, {quiet} us, {need:?}");
+            let quiet = Duration::from_micros(quiet);
+            let rest = [false, true].map(|must_poll| policy.rest(quiet, work, must_poll));
+            assert_eq!(rest, expected, "{policy:?}, {quiet:?}, {work:?}");
         }
     }
 }

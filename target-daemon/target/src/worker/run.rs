@@ -17,7 +17,7 @@ use super::{Clock, Worker};
 use crate::observe::Count;
 use crate::ring::Rings;
 use crate::shelf::Settings;
-use crate::store::{CoreNeed, Ring};
+use crate::store::Ring;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
@@ -250,8 +250,7 @@ impl<R: Rings> Worker<R> {
         (waiter, sources): (&Waiter, &mut Sources<'_>),
         orders: &Receiver<WorkerCommand>,
     ) -> bool {
-        let need = self.exports.ring.as_ref().map_or(CoreNeed::None, Ring::core_need);
-        match idle.rest(quiet, need, self.exports.must_be_asked()) {
+        match idle.rest(quiet, self.exports.kernel_work(), self.exports.must_be_asked()) {
             Rest::Spin => {
                 std::hint::spin_loop();
                 return false;
