@@ -40,7 +40,7 @@ pub enum Target {
         before: bool,
         /// Its store, with options; if `None`, its default one.
         store: Option<String>,
-        /// Whether its workers never sleep.
+        /// Whether it runs with `--idle spin`.
         spin: bool,
     },
     /// vblade, which xblade replaces, with the options of a variant; if `None`, with

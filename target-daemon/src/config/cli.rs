@@ -20,7 +20,7 @@ Examples:
       xblade serve 0.1=/dev/vg/data 0.2=/srv/iso.img,ro 1.0=/dev/sdb,offset=1MiB,length=10GiB -i eth1
   Over two interfaces, for two hosts only:
       xblade serve 0.1=disk.img -i eth1 -i eth2 --allow 52:54:00:00:00:01 --allow 52:54:00:00:00:02
-  On isolated cores, never sleeping:
+  On isolated cores, spinning:
       xblade serve 0.1=disk.img -i eth1 --cores 2,3 --idle spin
   By a file (docs/CONFIGURATION.md):
       xblade serve --config /etc/xblade/xblade.toml

@@ -133,7 +133,7 @@ pub struct Demands {
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
     pub cores: CoreList,
 
-    /// The workers never sleep (--idle spin): keep interrupts off their cores.
+    /// The workers spin (--idle spin): keep interrupts off their cores.
     /// Without it they go to the worker of their queue.
     #[arg(long)]
     pub spin: bool,

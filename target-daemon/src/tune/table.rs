@@ -359,7 +359,7 @@ pub fn settings(demands: &Demands, machine: &Machine, scope: Scope) -> Vec<Setti
         let cores = &demands.cores.0;
         let core = cores.get(queue.checked_rem(cores.len())?)?;
         let (want, why) = if demands.spin && !demands.busy_poll {
-            (others(demands, machine)?, "a worker that never sleeps would keep it waiting")
+            (others(demands, machine)?, "a worker that spins would keep it waiting")
         } else {
             (Want::Within(CoreList(vec![*core])), "the worker of its queue is there")
         };

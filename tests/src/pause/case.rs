@@ -26,7 +26,7 @@ pub enum Who {
 pub enum Idle {
     /// Sleeps.
     Adaptive,
-    /// Never sleeps.
+    /// Spins.
     Spin,
 }
 

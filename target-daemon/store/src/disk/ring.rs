@@ -46,7 +46,7 @@ const OWNER_SHIFT: u32 = 48;
 /// write, a discard, a `statx`, any call to FUSE.
 pub(super) const BY_KERNEL_THREAD: u64 = 1 << 33;
 
-/// Marks the user data of a sync, or of a write that becomes stable: a disk takes long for it.
+/// Marks the user data of a sync, or of a durable write to a disk that has to flush its cache.
 pub(super) const DURABLE: u64 = 1 << 34;
 
 /// The calls of one store, on their way to the ring of its worker and back.

@@ -38,7 +38,7 @@ impl Uring {
         let mut flags = squeue::Flags::empty();
         // FUSE waits for its server, or for a lock, even in non-blocking mode.
         flags.set(squeue::Flags::ASYNC, file_facts::is_fuse(&backing.file));
-        // Without a volatile cache, a stable write takes no longer than others.
+        // Without a volatile cache, or with FUA, a stable write takes little longer than others.
         let is_slow =
             backing.options.durability == Durability::Durable && !device::writes_through(&backing.facts);
         let write_marks = BY_KERNEL_THREAD | if is_slow { DURABLE } else { 0 };

@@ -1,4 +1,4 @@
-//! What a worker does after a turn that found no work: spin or sleep.
+//! What a worker does after a turn that found no work: spin, yield or sleep.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -22,7 +22,7 @@ pub enum IdlePolicy {
         /// initiator with one outstanding request is a good value.
         spin: Duration,
     },
-    /// Never sleeps, except for kernel threads that need the core.
+    /// Sleeps only for kernel threads that need the core.
     Spin,
 }
 
@@ -42,7 +42,7 @@ impl IdlePolicy {
     /// `must_poll`, nothing would wake the worker when a store has finished something.
     pub fn rest(self, quiet: Duration, work: KernelWork, must_poll: bool) -> Rest {
         let rest = match (self, work) {
-            // Takes half the CPU time, and little longer. With several calls, waking up would
+            // Takes 0.6 of the CPU time, and little longer. With several calls, waking up would
             // delay the next ones.
             (_, KernelWork::Single) => Rest::Sleep,
             (Self::Adaptive { spin }, _) if quiet >= spin => Rest::Sleep,
@@ -60,7 +60,8 @@ impl IdlePolicy {
     }
 }
 
-/// How long a worker that never sleeps spins although kernel threads may need its core.
+/// How long a worker with [`IdlePolicy::Spin`] waits before it sleeps for kernel threads, or, with
+/// only reads under way, before it yields.
 const SPIN_MAX: Duration = Duration::from_micros(50);
 
 /// Maximum duration of a sleep. Nothing depends on it, since every event to wake up for

@@ -242,7 +242,7 @@ impl<R: Rings> Worker<R> {
         )
     }
 
-    /// Spins, or sleeps until something happens. Returns whether it slept.
+    /// Spins, yields, or sleeps until something happens. Returns whether it slept.
     fn rest(
         &mut self,
         quiet: Duration,
