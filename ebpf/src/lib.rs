@@ -37,6 +37,13 @@ pub const ACL: &str = "acl";
 /// Array with one entry: [`Settings::to_bytes`]. May change at run time.
 pub const SETTINGS: &str = "settings";
 
+/// Number of hosts that have a share of their own; all others share one.
+pub const HOSTS: usize = HOST_BUCKETS * HOST_WAYS;
+/// Number of buckets of the table of hosts, a power of two.
+pub const HOST_BUCKETS: usize = 64;
+/// Number of hosts in a bucket: as many keys as a cache line holds.
+pub const HOST_WAYS: usize = 8;
+
 /// Capacity of the map [`ACL`].
 pub const ACL_MAX: usize = 4096;
 

@@ -12,7 +12,8 @@ use xblade::wire::DropReason;
 use xblade::wire::ether;
 use xblade::wire::identify::{Names, Text};
 use xblade::worker::{
-    Clock, Counters, Directory, Owner, SharedLane, Waker, Worker, WorkerChannels, WorkerCommand, WorkerConfig,
+    Clock, Counters, Directory, Owner, SharedLane, Sharing, Waker, Worker, WorkerChannels, WorkerCommand,
+    WorkerConfig,
 };
 use xblade_sim::{FakeRings, FakeWire};
 
@@ -46,6 +47,8 @@ pub struct Plan {
     pub buffer_count: u16,
     /// Maximum number of requests in flight per export.
     pub in_flight: u16,
+    /// How the workers share their time between hosts.
+    pub sharing: Sharing,
     /// The access list; empty for all hosts.
     pub acl: Vec<Mac>,
     /// The exports.
@@ -98,6 +101,7 @@ impl Plan {
             mtu: 9000,
             buffer_count: 64,
             in_flight: 64,
+            sharing: Sharing::default(),
             acl: Vec::new(),
             exports,
         }
@@ -174,7 +178,7 @@ impl FakeTarget {
         let (mut wires, mut shared) = (Vec::new(), Vec::new());
         let mut own: Vec<Vec<_>> = (0..plan.workers).map(|_| Vec::new()).collect();
         for (id, (&worker, (lane, wire))) in plan.lanes.iter().zip(lanes(&plan)).enumerate() {
-            let place = SharedLane::new(lane.umem().clone(), id, worker, true);
+            let place = SharedLane::new(lane.umem().clone(), (id, Arc::default()), worker, true);
             place.update(ether::Mac(lane_mac(id)), plan.mtu);
             shared.push(place);
             own[usize::from(worker)].push((id as u16, lane));
@@ -195,6 +199,8 @@ impl FakeTarget {
                     directory: Arc::clone(&directory),
                     channels: end.0,
                     ring: plan.rings.then(|| ring(&shared)),
+                    seed: 1 << 63 | 1,
+                    sharing: plan.sharing,
                     buffer_count: plan.buffer_count,
                     in_flight: plan.in_flight,
                 };

@@ -12,7 +12,8 @@ use xblade_wire::{Body, Request, ata, query};
 /// The target's interface.
 pub const TARGET: Mac = Mac([2, 0, 0, 0, 1, 0]);
 /// The initiator.
-const HOST: Mac = Mac([2, 0, 0, 0, 0, 1]);
+/// The host that sends them.
+pub const HOST: Mac = Mac([2, 0, 0, 0, 0, 1]);
 /// The address of the export.
 pub const EXPORT: Address = Address { shelf: 1, slot: 0 };
 /// The MTU of the interface.

@@ -6,14 +6,17 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use xblade_ring::HostKey;
 use xblade_sim::{FakeRings, FakeWire};
 use xblade_store::{Access, Durability, OpenOptions, RamStore, SECTOR_BYTES, Store, open};
 use xblade_target::shelf::Export;
-use xblade_target::worker::{Clock, Directory, Owner, SharedLane, Worker, WorkerChannels, WorkerConfig};
+use xblade_target::worker::{
+    Clock, Directory, Owner, SharedLane, Sharing, Worker, WorkerChannels, WorkerConfig,
+};
 use xblade_wire::Request;
 use xblade_wire::ata::Command::{ReadSectorsExt, WriteSectorsExt};
 
-use crate::frames::{self, ADVERT, EXPORT, MTU, PAYLOAD_OFFSET, TARGET};
+use crate::frames::{self, ADVERT, EXPORT, HOST, MTU, PAYLOAD_OFFSET, TARGET};
 use crate::{BATCH, Case};
 
 /// Sectors of a request: 4 KiB.
@@ -122,8 +125,10 @@ impl Clock for Steps {
 fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
     const CHUNKS: u32 = 1024;
     let (lane, wire) = FakeRings::open(CHUNKS, 4096, 256).expect("a possible shape");
-    let shared = SharedLane::new(lane.umem().clone(), 0, 0, true);
+    let shared = SharedLane::new(lane.umem().clone(), (0, Arc::default()), 0, true);
     shared.update(TARGET, MTU);
+    // As after the first 200 ms of a host.
+    shared.hosts().add(HostKey::new(HOST.0, 0), 0).expect("an entry");
     let exports = vec![Export::new(frames::settings(), store)];
     let mut ends = WorkerChannels::connect(&[CHUNKS as usize]).expect("an eventfd");
     let (exchange, _) = ends.pop().expect("one end");
@@ -135,6 +140,8 @@ fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
         directory: Arc::new(Directory::new(vec![(EXPORT, Owner { worker: 0, export: 0 })])),
         channels: exchange,
         ring: None,
+        seed: 1 << 63 | 1,
+        sharing: Sharing::default(),
         buffer_count: ADVERT.buffer_count,
         in_flight: 64,
     };

@@ -131,6 +131,11 @@ impl<R: Rings> Lane<R> {
         &self.rings
     }
 
+    /// Number of entries in the rx ring, and in the tx ring.
+    pub fn ring_size(&self) -> u32 {
+        self.rings.size()
+    }
+
     /// The descriptor to poll for received frames.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.rings.fd()
@@ -216,7 +221,7 @@ impl<R: Rings> Lane<R> {
     }
 
     /// Extends a request to this length, for its reply. A short one moves to a hot chunk.
-    #[inline]
+    #[inline(always)]
     pub fn make_room(&mut self, frame: &mut Frame, bytes: usize) -> Result<(), NoChunks> {
         self.move_to_hot_chunk(frame);
         self.extend(frame, bytes.saturating_sub(frame.len()))
@@ -224,7 +229,7 @@ impl<R: Rings> Lane<R> {
 
     /// Moves a short frame into a recently used chunk, if there is one: the reply written
     /// into it then finds its memory in the cache.
-    #[inline]
+    #[inline(always)]
     pub fn move_to_hot_chunk(&mut self, frame: &mut Frame) {
         // Without a free chunk the frame stays where it is. That is not an error, and not
         // counted.
@@ -333,6 +338,12 @@ impl<R: Rings> Lane<R> {
     pub fn chunks_free(&self) -> u32 {
         let counts = self.chunk_counts();
         counts.own + counts.shared
+    }
+
+    /// Whether fewer than this number of chunks are free.
+    pub fn has_fewer_free(&self, chunks: u32) -> bool {
+        // Without the lock of the shared list, usually.
+        self.pool.free() < chunks && self.chunks_free() < chunks
     }
 
     /// Where the chunks of this lane and of its queue are.

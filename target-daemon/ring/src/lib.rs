@@ -22,6 +22,7 @@
 
 mod frame;
 mod hash;
+mod hosts;
 mod lane;
 mod chunk_table;
 mod umem;
@@ -37,6 +38,7 @@ mod xsk;
 pub use chunk_table::LANES_MAX;
 pub use frame::{FRAGMENTS_MAX, Frame};
 pub use hash::hash;
+pub use hosts::{Candidates, HostKey, HostTable, INDICES as HOST_INDICES, UNKNOWN as UNKNOWN_HOST};
 pub use lane::{ChunkCounts, Lane, LaneCounters, NoChunks, TxFull};
 pub use open::{BusyPoll, OpenError, SocketConfig, ZeroCopy, open, open_several};
 pub use pool::Imbalance;

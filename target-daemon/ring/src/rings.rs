@@ -42,6 +42,9 @@ pub trait Rings {
     /// The fill and completion ring that belong to them.
     type FillCompletion: FillCompletion;
 
+    /// Number of entries in the rx ring; the tx ring has as many or more.
+    fn size(&self) -> u32;
+
     /// Takes received descriptors; returns their number.
     fn receive(&mut self, out: &mut [Descriptor]) -> usize;
 

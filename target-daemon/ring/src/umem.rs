@@ -149,7 +149,7 @@ impl Umem {
     /// Call only with an address in a chunk that the caller owns, but no frame. The frame's
     /// own chunk may already be on the free list: no one else can take it before the caller
     /// does.
-    #[inline]
+    #[inline(always)]
     pub(super) fn move_piece(&self, frame: &mut Frame, to: u32) {
         /// A request without data, padding included, is at most this long.
         const USUAL: usize = 64;

@@ -126,6 +126,10 @@ impl XskRings {
 impl Rings for XskRings {
     type FillCompletion = XskFillCompletion;
 
+    fn size(&self) -> u32 {
+        self.tx_size
+    }
+
     fn receive(&mut self, out: &mut [Descriptor]) -> usize {
         let wanted = out.len().min(BATCH);
         let Some(scratch) = self.scratch.get_mut(..wanted) else {

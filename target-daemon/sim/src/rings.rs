@@ -106,6 +106,10 @@ impl FakeRings {
 impl Rings for FakeRings {
     type FillCompletion = FakeFillCompletion;
 
+    fn size(&self) -> u32 {
+        with(&self.state, self.socket, |shared, _| shared.ring_size as u32)
+    }
+
     fn receive(&mut self, out: &mut [Descriptor]) -> usize {
         with(&self.state, self.socket, |_, socket| {
             let n = out.len().min(socket.rx.len());

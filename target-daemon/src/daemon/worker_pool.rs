@@ -2,6 +2,7 @@
 //! them.
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,13 +21,13 @@ use super::watch::Watcher;
 use crate::config::{self, Idle, Serve};
 use crate::link::Owned;
 use crate::privilege::{self, Role};
-use crate::ring::XskRings;
+use crate::ring::{HostTable, XskRings};
 use crate::shelf::Export;
 use crate::store::{MemRegion, Ring};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::worker::{
-    self, Directory, IdlePolicy, Owner, SharedLane, Snapshot, Tracer, Waker, Worker, WorkerChannels,
+    self, Directory, IdlePolicy, Owner, SharedLane, Sharing, Snapshot, Tracer, Waker, Worker, WorkerChannels,
     WorkerCommand, WorkerConfig,
 };
 
@@ -82,7 +83,9 @@ impl WorkerPool {
     ) -> Result<Self, Failure> {
         let workers = plan::workers(options, interfaces.iter().map(|i| i.facts.queues));
         let cores = plan::cores(options)?;
-        let shared: Arc<[SharedLane]> = lanes.iter().map(|lane| share(lane, interfaces)).collect();
+        let seed = || RandomState::new().build_hasher().finish();
+        let hosts: Vec<_> = interfaces.iter().map(|_| Arc::new(HostTable::new(seed()))).collect();
+        let shared: Arc<[SharedLane]> = lanes.iter().map(|lane| share(lane, interfaces, &hosts)).collect();
         let (shelves, directory, registry) = distribute(exports, workers)?;
         let mut groups: Vec<Vec<(u16, _)>> = (0..workers).map(|_| Vec::new()).collect();
         let mut chunks = vec![0; workers];
@@ -114,6 +117,8 @@ impl WorkerPool {
                 directory: Arc::clone(&directory),
                 channels,
                 ring,
+                seed: seed(),
+                sharing: Sharing::default(),
                 buffer_count: options.buffer_count,
                 in_flight: pool.in_flight,
             });
@@ -364,10 +369,12 @@ pub fn rings(
     (0..workers).map(|_| Ring::is_missing().is_none().then(ring).transpose()).collect()
 }
 
-fn share(placed: &PlacedLane, interfaces: &[Interface]) -> SharedLane {
+fn share(placed: &PlacedLane, interfaces: &[Interface], hosts: &[Arc<HostTable>]) -> SharedLane {
     let memory = placed.lane.umem();
     let multi_fragment = placed.lane.rings().multi_fragment();
-    let shared = SharedLane::new(memory.clone(), placed.interface, placed.worker as u16, multi_fragment);
+    let hosts = hosts.get(placed.interface).cloned().unwrap_or_default();
+    let shared =
+        SharedLane::new(memory.clone(), (placed.interface, hosts), placed.worker as u16, multi_fragment);
     if let Some(interface) = interfaces.get(placed.interface) {
         shared.update(Mac(interface.facts.mac), interface.facts.mtu);
     }

@@ -26,6 +26,8 @@ pub enum Bug {
     /// A frame without a stamp counts as having arrived at the start of the pass that
     /// found it.
     ArrivedWithRound,
+    /// A request that was held for its host's turn counts as executed in the order of arrival.
+    HeldInOrder,
     /// Each address of a host counts as a separate host.
     AddressesApart,
     /// Reopening an export forgets the writes that it has answered.
@@ -52,7 +54,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::AckBeforeStable,
         Self::NoOverlapGuard,
         Self::NoFolding,
@@ -61,6 +63,7 @@ impl Bug {
         Self::NoTagOrder,
         Self::NoSecondLook,
         Self::ArrivedWithRound,
+        Self::HeldInOrder,
         Self::AddressesApart,
         Self::ForgetsOnReopen,
         Self::ForgetsNothingOnIdentify,

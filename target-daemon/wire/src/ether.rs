@@ -111,6 +111,19 @@ impl Tags {
         Some(self)
     }
 
+    /// Whether there is no tag.
+    #[inline]
+    pub fn is_none(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The VLAN of the outer tag; 0 without one, or if it only has a priority.
+    #[inline]
+    pub fn vlan(&self) -> u16 {
+        let [_, _, high, low, ..] = self.bytes;
+        u16::from_be_bytes([high, low]) & 0x0fff
+    }
+
     /// Length in bytes: 0, 4 or 8.
     fn len(&self) -> usize {
         usize::from(self.count) * TAG_LEN

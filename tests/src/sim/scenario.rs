@@ -1,6 +1,7 @@
 //! The parameters of a run, all drawn from the seed.
 
 use xblade::store::disk::Persist;
+use xblade::worker::Sharing;
 use xblade_sim::disk::SimConfig;
 
 use super::initiator::Tags;
@@ -19,6 +20,7 @@ pub(super) struct Scenario {
     pub(super) chunk_bytes: u32,
     pub(super) ring: u32,
     pub(super) in_flight: u16,
+    pub(super) sharing: Sharing,
     pub(super) exports: Vec<ExportScene>,
     pub(super) initiators: Vec<InitiatorScene>,
     /// Number of operations of all initiators together.
@@ -132,6 +134,12 @@ impl Scenario {
             crash,
             crash_at_end: rng.hits(5_000),
             one_queue: rng.hits(4_000),
+            // Usual, or so that requests of a few hosts are held, for several turns.
+            sharing: match rng.below(3) {
+                0 => Sharing { in_order_max: 0, turn_max: 1 },
+                1 => Sharing { in_order_max: 2, turn_max: rng.between(1, 4) as usize },
+                _ => Sharing::default(),
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Addressee, Clock, Head, LaneState, Owner, SharedLane, Worker};
+use super::{Addressee, Clock, Head, LaneState, Origin, Owner, SharedLane, Worker};
 use crate::ring::Rings;
 use crate::wire::aoe::{Address, Command, Header, Role};
 use crate::wire::ether::{Ether, Mac, Tags};
@@ -46,6 +46,8 @@ impl<R: Rings> Worker<R> {
         if request.emit(umem.piece_mut(&mut frame, 0)).is_none() {
             return own.lane.release(frame);
         }
-        self.dispatch(at, frame, &Head { header, ata: None, to: Addressee::One(owner) }, owner, now_ns);
+        let head = Head { header, ata: None, to: Addressee::One(owner), host: own.hosts.unknown() };
+        let origin = Origin { at, received_ns: now_ns, since_ns: now_ns, held: true };
+        self.dispatch_other(origin, frame, &head, owner);
     }
 }

@@ -46,7 +46,7 @@ mod source;
 
 use self::source::{Late, Record, Source};
 use super::fingerprint::Fingerprint;
-use super::messages::{Arrival, Inbound};
+use super::messages::{Arrival, HELD, Inbound};
 use super::tag_order::{Fit, HORIZON_NS, TagOrder, may_be_ordered};
 use crate::observe::Zeroed;
 use crate::plant::{Bug, planted};
@@ -141,8 +141,8 @@ pub struct AnsweredWrites {
     joined: bool,
 }
 
-/// Latest arrival times of answered writes: `ns` is the latest of all, at `worker`;
-/// `others_ns` is the latest at any other worker.
+/// Latest arrival times of answered writes: `ns` is the latest at `worker`; `others_ns` is
+/// the latest at any other worker, and of those that were held.
 #[derive(Clone, Copy, Default, Debug)]
 struct LatestArrivals {
     ns: u64,
@@ -153,18 +153,18 @@ struct LatestArrivals {
 impl LatestArrivals {
     fn add(&mut self, arrival: Arrival) {
         let ns = arrival.latest_ns;
-        if arrival.worker == self.worker {
+        if arrival.is_in_order_with(self.worker) {
             self.ns = self.ns.max(ns);
-        } else if ns > self.ns {
-            *self = Self { ns, worker: arrival.worker, others_ns: self.ns };
+        } else if ns > self.ns && arrival.worker != HELD {
+            *self = Self { ns, worker: arrival.worker, others_ns: self.others_ns.max(self.ns) };
         } else {
             self.others_ns = self.others_ns.max(ns);
         }
     }
 
-    /// The latest arrival at any other worker.
+    /// The latest arrival that this worker did not keep in order.
     fn beside(&self, worker: u16) -> u64 {
-        if worker == self.worker { self.others_ns } else { self.ns }
+        if worker == self.worker { self.others_ns } else { self.ns.max(self.others_ns) }
     }
 }
 
@@ -343,30 +343,48 @@ impl AnsweredWrites {
         if reused {
             self.tag_was_reused(at);
         }
-        let Some(source) = self.sources.get_mut(at) else { return Recorded::NoPlace };
-        let number = source.records;
-        // The ring for addresses without an entry has no buckets.
-        let head = self.heads.replace(at * WRITES_MAX + bucket(tag), |_| number + 1);
-        let before = head.unwrap_or(0);
-        source.push(Record {
-            sector: fingerprint.sector,
-            hash: fingerprint.hash,
-            answered_ns: now_ns,
-            arrived_ns: arrival.latest_ns,
-            newest_arrived_ns: arrival.latest_ns,
-            tag,
-            newest_tag: tag,
-            bytes: fingerprint.bytes,
-            back: before.checked_sub(1).map_or(0, |before| (number - before).min(u32::MAX.into()) as u32),
-            worker: arrival.worker,
-            kind: fingerprint.kind,
-            result,
-        });
+        self.push(
+            at,
+            Record {
+                sector: fingerprint.sector,
+                hash: fingerprint.hash,
+                answered_ns: now_ns,
+                arrived_ns: arrival.latest_ns,
+                newest_arrived_ns: arrival.latest_ns,
+                tag,
+                newest_tag: tag,
+                bytes: fingerprint.bytes,
+                back: 0,
+                worker: arrival.worker,
+                kind: fingerprint.kind,
+                result,
+            },
+        );
         match place {
             None => Recorded::NoPlace,
             Some(_) if reused => Recorded::TagReused,
             Some(_) => Recorded::Kept,
         }
+    }
+
+    /// Remembers a write for as long again as if it had been answered now. A duplicate of it
+    /// has been, and there may be duplicates of that one.
+    pub fn renew(&mut self, inbound: &Inbound, now_ns: u64) {
+        let Some(at) = self.find_source(inbound.header.ether.src) else { return };
+        if let Some(record) = self.newest_with(at, inbound.header.tag, now_ns).copied() {
+            self.push(at, Record { answered_ns: now_ns, newest_tag: record.tag, ..record });
+        }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, at: usize, record: Record) {
+        let Some(source) = self.sources.get_mut(at) else { return };
+        let number = source.records;
+        // The ring for addresses without an entry has no buckets.
+        let head = self.heads.replace(at * WRITES_MAX + bucket(record.tag), |_| number + 1);
+        let before = head.unwrap_or(0).checked_sub(1);
+        let back = before.map_or(0, |before| (number - before).min(u32::MAX.into()) as u32);
+        source.push(Record { back, ..record });
     }
 
     #[inline]

@@ -94,6 +94,17 @@ impl AnsweredSets {
         self.records.push(Record { source, tag, command, hash, answered_ns: now_ns, arrival, refused });
     }
 
+    /// Remembers a request for as long again as if it had been answered now. A duplicate of
+    /// it has been, and there may be duplicates of that one.
+    pub fn renew(&mut self, inbound: &Inbound, now_ns: u64) {
+        let (source, tag, command) = (inbound.header.ether.src, inbound.header.tag, inbound.header.command);
+        let same =
+            |record: &&mut Record| (record.source, record.tag, record.command) == (source, tag, command);
+        if let Some(record) = self.records.iter_mut().rev().find(same) {
+            record.answered_ns = now_ns;
+        }
+    }
+
     /// Forgets a source that may have booted, and may start with the same tags again.
     pub fn forget(&mut self, source: Mac) {
         self.records.retain(|record| record.source != source);
@@ -114,7 +125,7 @@ impl Record {
     /// value.
     fn is_later(&self, inbound: &Inbound, arrival: Arrival) -> bool {
         self.command == inbound.header.command
-            && self.arrival.worker != arrival.worker
+            && !arrival.is_in_order_with(self.arrival.worker)
             && self.arrival.latest_ns > arrival.earliest_ns
             && !planted(Bug::NoArrivalOrder)
     }
@@ -139,6 +150,8 @@ mod tests {
             header,
             ata: None,
             lane: 0,
+            host: 0,
+            held: false,
             export: 0,
             request_len: 60,
             received_ns: at_ns,

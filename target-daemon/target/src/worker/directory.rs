@@ -16,6 +16,20 @@ pub struct Owner {
     pub export: u16,
 }
 
+/// Maximum number of rows that a step looks at.
+const STEP_MAX: usize = 64;
+
+/// Where a request to several exports goes next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    /// To this export.
+    To(Address, Owner),
+    /// Past this export and those before it: none of them is addressed.
+    Past(Address),
+    /// There are no more.
+    End,
+}
+
 /// Notes that workers make about an export, shared by all directories that list it.
 #[derive(Debug, Default)]
 struct Notes {
@@ -135,30 +149,26 @@ impl Directory {
         self.rows.binary_search_by_key(&address, |(address, _)| *address).ok()
     }
 
-    /// The owners of the exports that a request addresses: one, or any number if shelf or
-    /// slot is broadcast.
-    pub fn find<'a>(&'a self, header: &'a Header) -> impl Iterator<Item = Owner> + 'a {
-        let exact = Address { shelf: header.shelf, slot: header.slot };
-        let rows = match self.rows.binary_search_by_key(&exact, |(address, _)| *address) {
-            Ok(at) => self.rows.get(at..=at),
-            Err(_) if header.is_broadcast() => Some(self.rows.as_slice()),
-            Err(_) => None,
-        };
-        let rows = rows.unwrap_or(&[]).iter();
-        rows.filter(|(address, _)| header.is_for(*address)).map(|(_, owner)| *owner)
-    }
-
     /// Where a request goes.
     #[inline]
     pub(super) fn addressee(&self, header: &Header) -> Addressee {
-        if let Some(owner) = self.owner(header.address()) {
-            return Addressee::One(owner);
+        match self.owner(header.address()) {
+            Some(owner) => Addressee::One(owner),
+            None if header.is_broadcast() && self.step(header, None) != Step::End => Addressee::Several,
+            None => Addressee::None(DropReason::Address),
         }
-        let mut owners = self.find(header);
-        match (owners.next(), owners.next()) {
-            (None, _) => Addressee::None(DropReason::Address),
-            (Some(owner), None) => Addressee::One(owner),
-            (Some(_), Some(_)) => Addressee::Several,
+    }
+
+    /// Looks for the next export that a request to several addresses, after the one visited
+    /// last. Takes a bounded time, however many exports there are.
+    pub(super) fn step(&self, header: &Header, visited: Option<Address>) -> Step {
+        let start = visited.map_or(0, |last| self.rows.partition_point(|(address, _)| *address <= last));
+        let rows = self.rows.get(start..).unwrap_or(&[]);
+        let near = rows.get(..STEP_MAX).unwrap_or(rows);
+        match (near.iter().find(|(address, _)| header.is_for(*address)), near.last()) {
+            (Some((address, owner)), _) => Step::To(*address, *owner),
+            (None, Some((address, _))) if near.len() < rows.len() => Step::Past(*address),
+            (None, _) => Step::End,
         }
     }
 

@@ -206,6 +206,7 @@ impl ExportRuntime {
             Known::New => command::execute(&request, &mut export.state, advert, lane.reply_limit()),
             Known::CopyOfDone => {
                 context.stats.counters.repeated += 1;
+                answered.sets.renew(&inbound, now_ns);
                 command::in_force(&request, &export.state, advert)
             }
             Known::TooLate => {
@@ -297,6 +298,7 @@ impl ExportRuntime {
             Obstacle::Answered(result) => {
                 counters.repeated += 1;
                 self.tally.counters.repeated += 1;
+                self.answered.writes.renew(&inbound, context.now_ns);
                 let reply_len = self.conclude(&mut inbound, &task, result, lane);
                 Some(inbound.answered(&task, reply_len))
             }

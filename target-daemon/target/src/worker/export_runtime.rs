@@ -5,6 +5,7 @@ use crossbeam_channel::Sender;
 use super::answered::{AnsweredWrites, Observed};
 use super::answered_sets::AnsweredSets;
 use super::directory::Directory;
+use super::hosts::Busy;
 use super::identified::Identified;
 use super::inflight::Task;
 use super::messages::{Finished, Inbound};
@@ -131,8 +132,9 @@ impl ExportRuntime {
         (0..).zip(exports).map(numbered).collect()
     }
 
-    /// Announces the ring of its worker to the store.
-    pub(super) fn join(&mut self, ring: Option<&Ring>) {
+    /// Announces the ring of its worker to the store, and what counts requests to the table.
+    pub(super) fn join(&mut self, ring: Option<&Ring>, busy: &Busy) {
+        self.requests.count_in(busy.clone());
         if let Some(ring) = ring {
             self.export.store.join(ring.registered());
         }

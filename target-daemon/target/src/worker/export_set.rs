@@ -8,6 +8,7 @@ use crossbeam_channel::Sender;
 use super::directory::Directory;
 use super::execute::{Context, Surroundings};
 use super::export_runtime::{ExportRuntime, ExportSnapshot};
+use super::hosts::Busy;
 use super::lanes::SharedLane;
 use super::messages::{Finished, Inbound};
 use super::save::{Clear, SaveRequest};
@@ -33,6 +34,7 @@ pub struct ExportSet {
     /// Executes the calls of the stores. Declared after them: they keep the memory of calls in
     /// flight.
     pub ring: Option<Ring>,
+    busy: Busy,
     /// The number of the next export.
     next_number: u32,
     /// Whether an export is being detached.
@@ -60,15 +62,16 @@ impl ExportSet {
         directory: Arc<Directory>,
         ring: Option<Ring>,
         buffer_count: u16,
-        in_flight: u16,
+        (in_flight, busy): (u16, Busy),
     ) -> Self {
         let mut runtimes = ExportRuntime::row(exports, in_flight);
-        runtimes.iter_mut().flatten().for_each(|runtime| runtime.join(ring.as_ref()));
+        runtimes.iter_mut().flatten().for_each(|runtime| runtime.join(ring.as_ref(), &busy));
         Self {
             next_number: runtimes.len() as u32,
             active: Vec::with_capacity(runtimes.len()),
             runtimes,
             ring,
+            busy,
             some_leave: false,
             surroundings: Surroundings { lanes, directory, state_writer: None, buffer_count, now_ns: 0 },
             looked_ns: 0,
@@ -259,7 +262,7 @@ impl ExportSet {
         self.next_number += 1;
         if let Some(free) = self.runtimes.get_mut(index) {
             *free = Some(ExportRuntime { number, ..runtime });
-            free.iter_mut().for_each(|runtime| runtime.join(self.ring.as_ref()));
+            free.iter_mut().for_each(|runtime| runtime.join(self.ring.as_ref(), &self.busy));
         }
     }
 

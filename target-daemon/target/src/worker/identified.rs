@@ -62,6 +62,8 @@ mod tests {
                 header,
                 ata: None,
                 lane: 0,
+                host: 0,
+                held: false,
                 export: 0,
                 request_len: 60,
                 received_ns: 0,

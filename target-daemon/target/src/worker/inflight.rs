@@ -203,6 +203,11 @@ impl Slab {
         (new, any)
     }
 
+    /// Number of requests that there is room for.
+    pub fn room(&self) -> usize {
+        self.size - self.len()
+    }
+
     /// Number of pending requests.
     pub fn len(&self) -> usize {
         self.entries.len() - self.free.len()

@@ -1,8 +1,10 @@
 //! What every worker knows about every lane, its own and those of others.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use crate::ring::{FRAGMENTS_MAX, Umem};
+use super::hosts::HostFinder;
+use crate::ring::{FRAGMENTS_MAX, HostTable, Umem};
 use crate::shelf::{self, ReplyLimit};
 use crate::wire::aoe::Address;
 use crate::wire::ata::SECTOR_LEN;
@@ -24,6 +26,8 @@ pub struct SharedLane {
     pub interface: usize,
     /// The worker that polls it.
     pub worker: u16,
+    /// The hosts of its interface.
+    hosts: Arc<HostTable>,
     /// Maximum number of sectors that its rings can carry in a frame, whatever the MTU.
     sectors_max: u8,
     mac: AtomicU64,
@@ -37,18 +41,34 @@ pub struct SharedLane {
 impl SharedLane {
     /// A lane of `interface`, polled by `worker`. Call [`Self::update`] to set its
     /// properties. `multi_fragment`: its frames may have several chunks.
-    pub fn new(umem: Umem, interface: usize, worker: u16, multi_fragment: bool) -> Self {
+    pub fn new(
+        umem: Umem,
+        (interface, hosts): (usize, Arc<HostTable>),
+        worker: u16,
+        multi_fragment: bool,
+    ) -> Self {
         let sectors_max = sectors_in(umem.chunk_capacity(), if multi_fragment { FRAGMENTS_MAX } else { 1 });
         Self {
             umem,
             interface,
             worker,
+            hosts,
             sectors_max,
             mac: AtomicU64::new(0),
             sectors_per_frame: AtomicU8::new(1),
             reply_sectors: AtomicU8::new(1),
             too_long: AtomicU64::new(0),
         }
+    }
+
+    /// Numbers the hosts that send to the lane.
+    pub(super) fn host_finder(&self) -> HostFinder {
+        HostFinder::new(Arc::clone(&self.hosts), self.interface)
+    }
+
+    /// The hosts of its interface.
+    pub fn hosts(&self) -> &HostTable {
+        &self.hosts
     }
 
     /// Sets the address and MTU of the interface.
@@ -122,7 +142,7 @@ mod tests {
         for (multi_fragment, mtu, advertised, now) in
             [(true, 9000, 16, 17), (true, 1500, 2, 2), (true, 500, 1, 0), (false, 9000, 4, 6)]
         {
-            let shared = SharedLane::new(lane.umem().clone(), 0, 0, multi_fragment);
+            let shared = SharedLane::new(lane.umem().clone(), (0, Arc::default()), 0, multi_fragment);
             shared.update(Mac([2; 6]), mtu);
             assert_eq!(
                 (shared.sectors_per_frame(), shared.reply_limit().now),
@@ -135,7 +155,7 @@ mod tests {
     #[test]
     fn a_read_without_a_reply_is_reported_once() {
         let (lane, _wire) = FakeRings::open(64, 4096, 16).unwrap();
-        let shared = SharedLane::new(lane.umem().clone(), 0, 0, true);
+        let shared = SharedLane::new(lane.umem().clone(), (0, Arc::default()), 0, true);
         let export = Address { shelf: 0x1234, slot: 0x56 };
         assert_eq!(shared.take_too_long(), None);
         shared.note_too_long(export, 17);

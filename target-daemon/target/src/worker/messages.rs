@@ -3,6 +3,7 @@
 
 use super::inflight::Task;
 use crate::observe::{Operation, Outcome};
+use crate::plant::{Bug, planted};
 use crate::ring::Frame;
 use crate::wire::DropReason;
 use crate::wire::aoe::Header;
@@ -20,6 +21,10 @@ pub struct Inbound {
     pub ata: Option<ata::Request>,
     /// The lane that received it, as an index among all lanes.
     pub lane: u16,
+    /// The number of its host.
+    pub host: u16,
+    /// Whether others that arrived later may have been executed before it.
+    pub held: bool,
     /// The export, as an index at its owner.
     pub export: u16,
     /// Length of the request in bytes.
@@ -38,9 +43,13 @@ pub struct Arrival {
     pub earliest_ns: u64,
     /// Not after this.
     pub latest_ns: u64,
-    /// The worker that received it.
+    /// The worker that received it, and that executes or passes on what it receives in this
+    /// order; [`HELD`] if it did not do so with this one.
     pub worker: u16,
 }
+
+/// Stands for the worker of a request that was held: no order with any other is known.
+pub const HELD: u16 = u16::MAX;
 
 /// A finished request on its way back to its lane.
 #[derive(Debug)]
@@ -49,6 +58,8 @@ pub struct Finished {
     pub frame: Frame,
     /// The lane to send it on.
     pub lane: u16,
+    /// The number of its host.
+    pub host: u16,
     /// Length of the reply; `None` for no reply.
     pub reply_len: Option<u32>,
     /// For counters, like the fields below.
@@ -90,6 +101,13 @@ impl Finished {
     }
 }
 
+impl Arrival {
+    /// Whether a worker keeps the order between this and what arrived there.
+    pub fn is_in_order_with(self, worker: u16) -> bool {
+        self.worker == worker && worker != HELD
+    }
+}
+
 impl Inbound {
     /// When it arrived; `worker` received it.
     #[inline]
@@ -98,7 +116,11 @@ impl Inbound {
             Some(ns) => (ns, ns),
             None => (self.since_ns, self.received_ns),
         };
-        Arrival { earliest_ns, latest_ns, worker }
+        Arrival {
+            earliest_ns,
+            latest_ns,
+            worker: if self.held && !planted(Bug::HeldInOrder) { HELD } else { worker },
+        }
     }
 
     /// Finishes the request with a reply of this length.
@@ -106,6 +128,7 @@ impl Inbound {
         Finished {
             frame: self.frame,
             lane: self.lane,
+            host: self.host,
             reply_len,
             operation,
             asked: None,
@@ -124,6 +147,7 @@ impl Inbound {
         Finished {
             frame: self.frame,
             lane: self.lane,
+            host: self.host,
             reply_len,
             operation: task.operation,
             asked: Some(task.ata),

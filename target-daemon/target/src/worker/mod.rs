@@ -3,7 +3,7 @@
 //! ```text
 //!             ┌────────────────────── one turn ───────────────────────┐
 //! lanes ──► receive ──► owner here? ──yes──► ExportSet ─────► store   │
-//!    ▲        │             └─no─► channels ─► owner's ExportSet │     │
+//!    ▲        │  └─ held ─┘ └─no─► channels ─► owner's ExportSet │     │
 //!    │        └ drop, counted                                   ▼     │
 //!    └── send ◄── finish ◄──────────── channels ◄─────────── harvest  │
 //!             └───────────────────────────────────────────────────────┘
@@ -13,7 +13,8 @@
 //! to the lane that received it: only that lane's worker extends, truncates, sends or
 //! releases it. If another worker owns the export, the request travels there and back as
 //! a message, in a frame that already has room for the reply. A request to a broadcast
-//! address is copied for each export.
+//! address is copied for each export, a few in each turn. If more requests of several hosts
+//! wait than are executed at once, they are held, and the hosts take turns.
 //!
 //! The caller passes in the time, and the rings are a type parameter. With `FakeRings`
 //! the whole worker therefore runs deterministically and without root.
@@ -22,6 +23,7 @@
 //! - `run`, `idle`, `asleep`: the thread, its commands, spinning and sleeping;
 //! - `export_set`, `export_runtime`: executing requests;
 //! - `request_table`, `inflight`, `coalesced`: requests in flight;
+//! - `hosts`, `held`, `fan_out`: sharing a worker between hosts;
 //! - `pass`, `answered`, `answered_sets`, `tag_order`, `identified`, `fingerprint`:
 //!   duplicate and late requests;
 //! - `channels`, `messages`, `directory`, `lanes`: what workers share and exchange;
@@ -39,6 +41,9 @@ mod export_set;
 mod directory;
 mod channels;
 mod coalesced;
+mod fan_out;
+mod held;
+mod hosts;
 mod identified;
 mod idle;
 mod inflight;
@@ -67,16 +72,42 @@ pub use tag_order::HORIZON_NS;
 pub use trace::{CAPTURE_MAX, TraceOutcome, Traced, Tracer};
 
 use self::export_set::ExportSet;
+use self::fan_out::{FanOut, FanOuts};
+use self::held::{Held, HeldRequests};
+use self::hosts::{Busy, HostFinder};
 use self::messages::{Finished, Inbound};
 use self::pass::Pass;
 use self::trace::Tracing;
 use crate::command;
-use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
+use crate::ring::{BATCH, Candidates, FRAGMENTS_MAX, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Export;
 use crate::store::Ring;
 use crate::wire::aoe::{Command, Header, Role};
 use crate::wire::ether::{Ether, Mac, Tags};
 use crate::wire::{DropReason, ata};
+
+/// How a worker shares its time between hosts.
+#[derive(Clone, Copy, Debug)]
+pub struct Sharing {
+    /// Up to this number, requests that wait are executed in the order of their arrival,
+    /// without regard to their hosts.
+    pub in_order_max: usize,
+    /// Maximum number of held requests executed in a turn.
+    pub turn_max: usize,
+}
+
+impl Default for Sharing {
+    /// What waits in order takes less than a millisecond.
+    fn default() -> Self {
+        Self { in_order_max: 4 * BATCH, turn_max: BATCH }
+    }
+}
+
+/// Batches that are received in one turn while requests are held.
+const HELD_BATCHES: usize = 4;
+
+/// Only one host is active if the frames received for this long are all from one.
+const SEVERAL_NS: u64 = 10_000_000;
 
 /// The firmware version in query replies.
 pub const FIRMWARE: u16 = 1;
@@ -97,6 +128,10 @@ pub struct WorkerConfig<R: Rings> {
     pub channels: WorkerChannels,
     /// Executes the calls of its stores; `None` without io_uring.
     pub ring: Option<Ring>,
+    /// A number that hosts do not know.
+    pub seed: u64,
+    /// How it shares its time between hosts.
+    pub sharing: Sharing,
     /// The buffer count in query replies.
     pub buffer_count: u16,
     /// Maximum number of requests in flight per export.
@@ -125,26 +160,37 @@ pub struct Worker<R: Rings> {
     done: Vec<Finished>,
     /// Number of requests from this worker's lanes that other workers are executing.
     away: usize,
+    sharing: Sharing,
+    held: HeldRequests,
+    fan_outs: FanOuts,
+    candidates: Candidates,
+    busy: Busy,
+    /// When requests of several hosts were received last.
+    several_ns: u64,
+    /// Requests finished in the last turn.
+    settled: usize,
     pass: Pass,
     stats: Stats,
     tracing: Tracing,
 }
 
 /// The headers of a received frame.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Head {
     header: Header,
     /// The ATA header, if it is a complete ATA request.
     ata: Option<ata::Request>,
     to: Addressee,
+    /// The number of its host.
+    host: u16,
 }
 
 /// Where a received frame goes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Addressee {
     /// To this export.
     One(Owner),
-    /// To several exports.
+    /// To several exports, or to none.
     Several,
     /// Nowhere: it is dropped.
     None(DropReason),
@@ -163,6 +209,7 @@ impl Head {
         },
         ata: None,
         to: Addressee::None(DropReason::TooShort),
+        host: 0,
     };
 
     /// Parses the headers in the first piece of a frame.
@@ -179,17 +226,64 @@ impl Head {
 struct LaneState<R: Rings> {
     id: u16,
     lane: Lane<R>,
+    hosts: HostFinder,
     /// Descriptors of this pass that have not been received yet.
     left: usize,
     /// Number of frame pieces that the kernel had not yet taken at the last kick.
     unsent: u32,
 }
 
+impl<R: Rings> LaneState<R> {
+    /// Whether so few chunks are free, or so many with the kernel for sending, that hosts may
+    /// have only their share of them.
+    fn is_short_of_room(&self) -> bool {
+        self.lane.has_fewer_free(self.lane.umem().chunks() / 8) || self.is_sending_much()
+    }
+
+    /// Whether a request may be executed of a host that has this many chunks in use: as many
+    /// are left for others.
+    fn has_room_for(&self, busy: u32) -> bool {
+        let free = self.lane.chunks_free();
+        (busy < free && free > FRAGMENTS_MAX as u32 || busy == 0) && !self.is_sending_much()
+    }
+
+    fn is_sending_much(&self) -> bool {
+        self.lane.sending() > self.lane.ring_size() / 2
+    }
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy)]
+struct Origin {
+    /// Position of the lane that received it, among those of the worker.
+    at: usize,
+    /// When it was received.
+    received_ns: u64,
+    /// Lower bound of its arrival time, if it has no stamp.
+    since_ns: u64,
+    /// Whether others that arrived later may have been executed before it.
+    held: bool,
+}
+
 impl<R: Rings> Worker<R> {
     /// Builds a worker. Allocates all its memory.
     pub fn new(parts: WorkerConfig<R>) -> Self {
-        let own = |(id, lane)| LaneState { id, lane, left: 0, unsent: 0 };
+        let hosts = hosts::count(parts.shared.iter().map(|lane| lane.interface + 1).max().unwrap_or(0));
+        let busy = Busy::new(hosts);
+        let capacity = parts.lanes.iter().map(|(_, lane)| lane.ring_size()).sum();
+        let own = |(id, lane): (u16, Lane<R>)| {
+            let hosts = parts.shared.get(usize::from(id)).map(SharedLane::host_finder);
+            let hosts = hosts.unwrap_or_else(|| HostFinder::new(Arc::default(), 0));
+            LaneState { id, lane, hosts, left: 0, unsent: 0 }
+        };
         Self {
+            sharing: parts.sharing,
+            held: HeldRequests::new(capacity, hosts),
+            fan_outs: FanOuts::new(),
+            candidates: Candidates::new(parts.seed),
+            busy: busy.clone(),
+            several_ns: 0,
+            settled: 0,
             index: parts.index,
             batch: Vec::with_capacity(BATCH),
             heads: vec![Head::NONE; BATCH + 1],
@@ -200,7 +294,7 @@ impl<R: Rings> Worker<R> {
                 Arc::clone(&parts.directory),
                 parts.ring,
                 parts.buffer_count,
-                parts.in_flight,
+                (parts.in_flight, busy),
             ),
             lanes: parts.lanes.into_iter().map(own).collect(),
             shared: parts.shared,
@@ -218,7 +312,15 @@ impl<R: Rings> Worker<R> {
         self.reclaim();
         self.begin_pass(clock);
         let received = self.receive(clock);
-        received + self.settle(clock)
+        received + self.work(clock)
+    }
+
+    /// Executes what has been received, as far as a turn goes, and finishes what is in flight.
+    fn work(&mut self, clock: &impl Clock) -> usize {
+        let run = self.run_held();
+        let visited = self.run_fan_outs(run + self.settled);
+        self.settled = self.settle(clock);
+        run + visited + self.settled
     }
 
     /// The part of a turn that receives no new frames: finishes what is in flight.
@@ -242,7 +344,12 @@ impl<R: Rings> Worker<R> {
 
     /// Whether a request is in flight that has no reply yet.
     fn is_serving(&self) -> bool {
-        self.away > 0 || self.exports.in_flight() > 0 || !self.channels.is_empty()
+        self.away > 0 || self.has_waiting() || self.exports.in_flight() > 0 || !self.channels.is_empty()
+    }
+
+    /// Whether received requests have not been passed on yet.
+    fn has_waiting(&self) -> bool {
+        !self.held.is_empty() || self.fan_outs.len() > 0
     }
 
     /// The counters.
@@ -265,23 +372,31 @@ impl<R: Rings> Worker<R> {
         let mut received = 0;
         let (mut batch, mut heads) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.heads));
         for at in 0..self.lanes.len() {
-            let Some(own) = self.lanes.get_mut(at) else { break };
-            if own.left == 0 {
-                continue;
+            for _ in 0..HELD_BATCHES {
+                let Some(own) = self.lanes.get_mut(at) else { break };
+                if own.left == 0 {
+                    break;
+                }
+                let taken = own.lane.receive_up_to(own.left, &mut batch);
+                own.left = if taken == 0 { 0 } else { own.left.saturating_sub(taken) };
+                received += taken;
+                let now_ns = clock.now_ns();
+                self.parse(at, &batch, &mut heads, now_ns);
+                if self.holds(at, now_ns) {
+                    let received = batch.drain(..).zip(&heads);
+                    received.for_each(|(frame, head)| self.hold(at, frame, head, now_ns));
+                    continue;
+                }
+                for (frame, head) in batch.drain(..).zip(heads.array_windows()) {
+                    let [head, next] = head;
+                    self.prefetch(next);
+                    self.admit(at, frame, head, now_ns);
+                }
+                // Before the next lane: a synchronous store only has room for the completions
+                // of one or two batches.
+                self.exports.harvest(&mut self.done, &mut self.stats);
+                break;
             }
-            let taken = own.lane.receive_up_to(own.left, &mut batch);
-            own.left = if taken == 0 { 0 } else { own.left.saturating_sub(taken) };
-            received += taken;
-            let now_ns = clock.now_ns();
-            self.parse(at, &batch, &mut heads);
-            for (frame, head) in batch.drain(..).zip(heads.array_windows()) {
-                let [head, next] = head;
-                self.prefetch(next);
-                self.admit(at, frame, head, now_ns);
-            }
-            // Before the next lane: a synchronous store only has room for the completions
-            // of one or two batches.
-            self.exports.harvest(&mut self.done, &mut self.stats);
         }
         (self.batch, self.heads) = (batch, heads);
         received
@@ -289,17 +404,105 @@ impl<R: Rings> Worker<R> {
 
     /// Parses the headers of a batch. All at once, so that the data of each request can be
     /// prefetched while the one before it is executed.
-    fn parse(&self, at: usize, batch: &[Frame], heads: &mut [Head]) {
-        let Some(own) = self.lanes.get(at) else { return };
+    fn parse(&mut self, at: usize, batch: &[Frame], heads: &mut [Head], now_ns: u64) {
+        let Some(own) = self.lanes.get_mut(at) else { return };
         let Some(shared) = self.shared.get(usize::from(own.id)) else { return };
         let (umem, mac) = (own.lane.umem(), shared.mac());
         for (frame, head) in batch.iter().zip(&mut *heads) {
             if let Err(reason) = head.parse(umem.piece(frame, 0), mac, &self.directory) {
                 *head = Head { to: Addressee::None(reason), ..Head::NONE };
+                continue;
             }
+            let ether = &head.header.ether;
+            head.host = own.hosts.find_last(ether).unwrap_or_else(|| {
+                let (host, differs) = own.hosts.find(ether, &mut self.candidates, now_ns);
+                self.several_ns = if differs { now_ns } else { self.several_ns };
+                host
+            });
         }
+        own.hosts.note_seen(now_ns);
         if let Some(after) = heads.get_mut(batch.len()) {
             *after = Head::NONE;
+        }
+    }
+
+    /// Whether to hold what this lane receives, so that no host waits for all requests of
+    /// another.
+    fn holds(&self, at: usize, now_ns: u64) -> bool {
+        let is_crowded = || {
+            self.pass.waiting > self.sharing.in_order_max
+                && now_ns.saturating_sub(self.several_ns) < SEVERAL_NS
+        };
+        !self.held.is_empty() || is_crowded() || self.lanes.get(at).is_some_and(LaneState::is_short_of_room)
+    }
+
+    /// Holds a received request until its host's turn.
+    fn hold(&mut self, at: usize, frame: Frame, head: &Head, now_ns: u64) {
+        let Addressee::One(owner) = head.to else { return self.admit(at, frame, head, now_ns) };
+        let since_ns = self.pass.since_ns(owner.worker == self.index);
+        let refused = self.held.push(Held { frame, head: *head, at, received_ns: now_ns, since_ns });
+        if let Err(frame) = refused {
+            self.stats.counters.over_share += 1;
+            self.release(at, frame);
+        }
+    }
+
+    /// Executes held requests, as many as a turn may. Returns their number.
+    fn run_held(&mut self) -> usize {
+        let mut run = 0;
+        while run < self.sharing.turn_max {
+            let Self { held, lanes, busy, .. } = self;
+            let may_run =
+                |next: &Held| lanes.get(next.at).is_none_or(|own| own.has_room_for(busy.of(next.head.host)));
+            let Some(Held { frame, head, at, received_ns, since_ns }) = held.pop(may_run) else { break };
+            if let Addressee::One(owner) = head.to {
+                let origin = Origin { at, received_ns, since_ns, held: true };
+                self.dispatch_other(origin, frame, &head, owner);
+            }
+            run += 1;
+        }
+        if run > 0 {
+            self.exports.harvest(&mut self.done, &mut self.stats);
+        }
+        run
+    }
+
+    /// Visits the next exports of requests to several, in a turn that has executed this many
+    /// other requests. Returns the number of exports visited.
+    fn run_fan_outs(&mut self, others: usize) -> usize {
+        if self.fan_outs.len() == 0 {
+            return 0;
+        }
+        let directory = Arc::clone(&self.directory);
+        let mut visited = 0;
+        for _ in 0..self.fan_outs.steps(others) {
+            visited += 1;
+            let Some((request, to)) = self.fan_outs.next(&directory) else { continue };
+            let FanOut { frame, head, at, .. } = &request;
+            let Some(owner) = to else {
+                if !request.found {
+                    self.stats.dropped(DropReason::Address);
+                }
+                self.release(*at, request.frame);
+                continue;
+            };
+            let origin =
+                Origin { at: *at, received_ns: request.received_ns, since_ns: request.since_ns, held: true };
+            let copy = self.lanes.get_mut(*at).map(|own| own.lane.duplicate(frame));
+            if let Some(Ok(copy)) = copy {
+                self.dispatch_other(origin, copy, head, owner);
+            } else {
+                self.stats.counters.no_chunks += 1;
+            }
+            self.fan_outs.push_back(request);
+        }
+        self.exports.harvest(&mut self.done, &mut self.stats);
+        visited
+    }
+
+    fn release(&mut self, at: usize, frame: Frame) {
+        if let Some(own) = self.lanes.get_mut(at) {
+            own.lane.release(frame);
         }
     }
 
@@ -314,38 +517,43 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    /// Passes a received frame to the owners of the exports that it addresses.
+    /// Passes a received frame to the owner of the export that it addresses.
     #[inline]
     fn admit(&mut self, at: usize, frame: Frame, head: &Head, now_ns: u64) {
         match head.to {
-            Addressee::One(owner) => self.dispatch(at, frame, head, owner, now_ns),
-            Addressee::Several => self.admit_to_all(at, frame, head, now_ns),
+            Addressee::One(owner) => {
+                let since_ns = self.pass.since_ns(owner.worker == self.index);
+                let origin = Origin { at, received_ns: now_ns, since_ns, held: false };
+                self.dispatch(origin, frame, head, owner);
+            }
+            Addressee::Several => self.fan_out(at, frame, head, now_ns),
             Addressee::None(reason) => self.drop_frame(at, frame, reason),
         }
     }
 
-    /// Passes a frame to several exports: the frame itself to the last one, a copy to each
-    /// of the others.
+    /// Begins a request to several exports.
     #[cold]
-    fn admit_to_all(&mut self, at: usize, frame: Frame, head: &Head, now_ns: u64) {
-        let directory = Arc::clone(&self.directory);
-        let mut owners = directory.find(&head.header).peekable();
-        while let Some(owner) = owners.next() {
-            if owners.peek().is_none() {
-                return self.dispatch(at, frame, head, owner, now_ns);
-            }
-            if let Some(Ok(copy)) = self.lanes.get_mut(at).map(|own| own.lane.duplicate(&frame)) {
-                self.dispatch(at, copy, head, owner, now_ns);
-            } else {
-                self.stats.counters.no_chunks += 1;
-            }
+    fn fan_out(&mut self, at: usize, frame: Frame, head: &Head, now_ns: u64) {
+        let since_ns = self.pass.since_ns(false);
+        let request =
+            FanOut { frame, head: *head, at, received_ns: now_ns, since_ns, visited: None, found: false };
+        if let Err(frame) = self.fan_outs.push(request) {
+            self.stats.counters.over_share += 1;
+            self.release(at, frame);
         }
+    }
+
+    /// As [`Self::dispatch`], for all but the usual requests.
+    #[inline(never)]
+    fn dispatch_other(&mut self, origin: Origin, frame: Frame, head: &Head, owner: Owner) {
+        self.dispatch(origin, frame, head, owner);
     }
 
     /// Makes room for the reply, which only this lane can do, and passes the request to
     /// the owner of its export.
-    fn dispatch(&mut self, at: usize, mut frame: Frame, head: &Head, owner: Owner, now_ns: u64) {
-        let Some(own) = self.lanes.get_mut(at) else { return };
+    #[inline(always)]
+    fn dispatch(&mut self, origin: Origin, mut frame: Frame, head: &Head, owner: Owner) {
+        let Some(own) = self.lanes.get_mut(origin.at) else { return };
         let request_len = frame.len();
         let sectors = self.shared.get(usize::from(own.id)).map_or(0, |shared| shared.reply_limit().now);
         let room = command::reply_len_max(&head.header, head.ata.as_ref(), sectors);
@@ -353,7 +561,7 @@ impl<R: Rings> Worker<R> {
             self.stats.counters.no_chunks += 1;
             return own.lane.release(frame);
         }
-        if frame.arrived_ns().is_some_and(|ns| ns > now_ns) {
+        if frame.arrived_ns().is_some_and(|ns| ns > origin.received_ns) {
             // A stamp in the future is not from the XDP program.
             frame.set_arrived(None);
         }
@@ -362,14 +570,17 @@ impl<R: Rings> Worker<R> {
             header: head.header,
             ata: head.ata,
             lane: own.id,
+            host: head.host,
+            held: origin.held,
             export: owner.export,
             request_len: request_len as u32,
-            received_ns: now_ns,
-            since_ns: self.pass.since_ns(owner.worker == self.index),
+            received_ns: origin.received_ns,
+            since_ns: origin.since_ns,
         };
         if owner.worker == self.index {
             return self.exports.execute(inbound, &mut self.done, &mut self.stats);
         }
+        self.busy.add(inbound.host, &inbound.frame);
         match self.channels.hand_over(owner.worker, inbound) {
             Ok(()) => {
                 self.stats.counters.handed_over += 1;
@@ -377,6 +588,7 @@ impl<R: Rings> Worker<R> {
             }
             Err(inbound) => {
                 self.stats.counters.hand_over_full += 1;
+                self.busy.remove(inbound.host, &inbound.frame);
                 own.lane.release(inbound.frame);
             }
         }
@@ -402,6 +614,7 @@ impl<R: Rings> Worker<R> {
             && let Some(done) = self.channels.next_finished()
         {
             self.away -= 1;
+            self.busy.remove(done.host, &done.frame);
             self.reply(done);
             back += 1;
         }

@@ -1,5 +1,5 @@
 //! Passes: everything waiting at the start of a pass is executed before anything that
-//! arrives later.
+//! arrives later, unless it is held (`held.rs`).
 
 use super::{Clock, Worker};
 use crate::plant::{Bug, planted};
@@ -20,6 +20,8 @@ pub(super) struct Pass {
     began_ns: u64,
     /// When the previous pass began.
     previous_ns: u64,
+    /// Number of descriptors that waited on all lanes when it began.
+    pub waiting: usize,
     /// Requests from other workers not yet executed in this pass.
     pub inbound: usize,
 }
@@ -62,6 +64,7 @@ impl<R: Rings> Worker<R> {
                 break;
             }
         }
+        self.pass.waiting = self.lanes.iter().map(|own| own.left).sum();
         self.exports.set_time(self.pass.began_ns);
     }
 

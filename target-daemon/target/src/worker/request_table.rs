@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::coalesced::Coalesced;
 use super::fingerprint::Fingerprint;
+use super::hosts::Busy;
 use super::inflight::{Pending, Slab, SlabFull};
 use crate::plant::{Bug, planted};
 use crate::ring::Umem;
@@ -20,6 +21,35 @@ pub struct RequestTable {
     /// Requests that had to wait and may run now, in order of arrival.
     ready: VecDeque<u16>,
     stuck: bool,
+    hosts: HostCounts,
+    busy: Busy,
+}
+
+/// The number of requests of each host that has any.
+#[derive(Debug)]
+struct HostCounts(Vec<(u16, u16)>);
+
+impl HostCounts {
+    fn of(&self, host: u16) -> u16 {
+        self.0.iter().find(|(other, _)| *other == host).map_or(0, |(_, count)| *count)
+    }
+
+    fn add(&mut self, host: u16) {
+        match self.0.iter_mut().find(|(other, _)| *other == host) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((host, 1)),
+        }
+    }
+
+    fn remove(&mut self, host: u16) {
+        let Some(at) = self.0.iter().position(|(other, _)| *other == host) else { return };
+        if let Some((_, count)) = self.0.get_mut(at) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.swap_remove(at);
+            }
+        }
+    }
 }
 
 /// A store is stuck if it has not finished an operation for this long. That is longer
@@ -38,15 +68,24 @@ pub enum Admitted {
 }
 
 impl RequestTable {
-    /// A table with room for `size` requests. Allocates all memory.
+    /// A table with room for `size` requests of one host, and for as many of others. Allocates
+    /// all memory.
     pub fn new(size: u16) -> Self {
+        let size = size.saturating_mul(2).min(u16::MAX - 1);
         Self {
             slab: Slab::new(size),
             overlap: Overlap::new(size),
             coalesced: Coalesced::new(size),
             ready: VecDeque::with_capacity(size.into()),
             stuck: false,
+            hosts: HostCounts(Vec::with_capacity(size.into())),
+            busy: Busy::new(0),
         }
+    }
+
+    /// Counts what is in the table here as well.
+    pub fn count_in(&mut self, busy: Busy) {
+        self.busy = busy;
     }
 
     /// Admits a request that accesses these sectors; `None` for one that conflicts with
@@ -54,16 +93,44 @@ impl RequestTable {
     ///
     /// # Errors
     ///
-    /// The table is full.
+    /// Its host has as many requests here as there is room left for those of others.
     pub fn admit(&mut self, pending: Pending, span: Option<Span>) -> Result<Admitted, SlabFull> {
-        let index = self.slab.admit(pending)?;
+        let host = pending.inbound.host;
+        if usize::from(self.hosts.of(host)) >= self.slab.room() {
+            return Err(SlabFull(pending));
+        }
+        self.note_added(&pending);
+        let index = match self.slab.admit(pending) {
+            Ok(index) => index,
+            // Cannot happen: there is room.
+            Err(SlabFull(pending)) => {
+                self.note_removed(&pending);
+                return Err(SlabFull(pending));
+            }
+        };
         let Some(span) = span else { return Ok(Admitted::Runs(index)) };
         match self.overlap.enter(index, span) {
             Ok(true) => Ok(Admitted::Runs(index)),
             Ok(false) => Ok(Admitted::Waits),
             // Cannot happen: `overlap` has as much room as the slab.
-            Err(_) => self.slab.withdraw(index).map_or(Ok(Admitted::Waits), |pending| Err(SlabFull(pending))),
+            Err(_) => match self.slab.withdraw(index) {
+                Some(pending) => {
+                    self.note_removed(&pending);
+                    Err(SlabFull(pending))
+                }
+                None => Ok(Admitted::Waits),
+            },
         }
+    }
+
+    fn note_added(&mut self, pending: &Pending) {
+        self.hosts.add(pending.inbound.host);
+        self.busy.add(pending.inbound.host, &pending.inbound.frame);
+    }
+
+    fn note_removed(&mut self, pending: &Pending) {
+        self.hosts.remove(pending.inbound.host);
+        self.busy.remove(pending.inbound.host, &pending.inbound.frame);
     }
 
     /// Whether a request that needs these sectors can run without waiting.
@@ -92,12 +159,17 @@ impl RequestTable {
     /// both. That is allowed: it has not been answered either, so its host cannot rely on
     /// any order.
     pub fn coalesce(&mut self, leader: u16, pending: Pending) -> Option<Pending> {
-        self.coalesced.push(leader, pending)
+        self.busy.add(pending.inbound.host, &pending.inbound.frame);
+        let displaced = self.coalesced.push(leader, pending)?;
+        self.busy.remove(displaced.inbound.host, &displaced.inbound.frame);
+        Some(displaced)
     }
 
     /// The next write coalesced with a leader that has completed.
     pub fn next_coalesced(&mut self, leader: u16) -> Option<Pending> {
-        self.coalesced.pop(leader)
+        let pending = self.coalesced.pop(leader)?;
+        self.busy.remove(pending.inbound.host, &pending.inbound.frame);
+        Some(pending)
     }
 
     /// The request with this index.
@@ -114,6 +186,7 @@ impl RequestTable {
     /// operation with this token.
     pub fn complete(&mut self, token: u32) -> Option<Pending> {
         let pending = self.slab.complete(token)?;
+        self.note_removed(&pending);
         self.leave(token as u16);
         Some(pending)
     }
@@ -125,6 +198,9 @@ impl RequestTable {
             Some(op) => self.slab.refuse(op),
             None => self.slab.withdraw(index),
         };
+        if let Some(pending) = &pending {
+            self.note_removed(pending);
+        }
         self.leave(index);
         pending
     }

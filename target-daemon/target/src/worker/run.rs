@@ -219,7 +219,7 @@ impl<R: Rings> Worker<R> {
     pub fn drain(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
         self.last_pass(clock);
-        self.settle(clock)
+        self.work(clock)
     }
 
     /// Whether nothing is in flight that is worth waiting for, after draining for this
@@ -264,7 +264,8 @@ impl<R: Rings> Worker<R> {
         if self.stats.counters.sleeps.is_multiple_of(AUDIT_EVERY) {
             self.audit();
         }
-        let unsent = self.lanes.iter().any(|own| own.unsent > 0);
+        // What is held may wait for the link as well.
+        let unsent = self.has_waiting() || self.lanes.iter().any(|own| own.unsent > 0);
         let limit = if unsent { UNSENT_SLEEP } else { Duration::MAX };
         self.stats.counters.sleeps += 1;
         let has_results = self.exports.ring.as_mut().is_some_and(Ring::arm);
@@ -277,7 +278,7 @@ impl<R: Rings> Worker<R> {
 
     /// Checks that every chunk is free or with the kernel, if nothing is in flight.
     fn audit(&mut self) {
-        if self.away == 0 && self.exports.in_flight() == 0 {
+        if self.away == 0 && !self.has_waiting() && self.exports.in_flight() == 0 {
             let wrong = self.lanes.iter().filter(|own| own.lane.check(0).is_err()).count();
             self.stats.counters.imbalances += wrong as u64;
         }

@@ -64,6 +64,8 @@ counters! {
         /// Answered writes not remembered, because the export had no entry left for their
         /// host.
         not_remembered in NOT_REMEMBERED,
+        /// Requests dropped because too many of their host were waiting.
+        over_share in DROPPED("room", "over_share"),
         /// Requests dropped because too many were in flight.
         slab_full in DROPPED("room", "slab_full"),
         /// Requests dropped because the store's queue was full.

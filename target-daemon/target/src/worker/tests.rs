@@ -2,8 +2,9 @@
 //! tested in the workspace's `tests` crate.
 use xblade_sim::FakeRings;
 
+use super::Addressee;
 use super::channels::WorkerChannels;
-use super::directory::{Directory, Owner};
+use super::directory::{Directory, Owner, Step};
 use super::fingerprint::Fingerprint;
 use super::inflight::{Pending, Slab, Task};
 use super::messages::{Finished, Inbound};
@@ -32,7 +33,18 @@ fn lane() -> Lane<FakeRings> {
 
 fn inbound(frame: Frame) -> Inbound {
     let header = header(Command::Ata, Tags::NONE);
-    Inbound { frame, header, ata: None, lane: 0, export: 0, request_len: 36, received_ns: 0, since_ns: 0 }
+    Inbound {
+        frame,
+        header,
+        ata: None,
+        lane: 0,
+        host: 0,
+        held: false,
+        export: 0,
+        request_len: 36,
+        received_ns: 0,
+        since_ns: 0,
+    }
 }
 
 fn pending(frame: Frame, bytes: u32) -> Pending {
@@ -183,10 +195,44 @@ fn directory_finds_owners_by_shelf_and_slot() {
         for dst in [OWN, Mac::BROADCAST] {
             let mut header = header(Command::Query, Tags::NONE);
             (header.shelf, header.slot, header.ether.dst) = (shelf, slot, dst);
-            let found: Vec<_> = directory.find(&header).map(|owner| owner.worker).collect();
+            let found: Vec<_> = match directory.addressee(&header) {
+                Addressee::One(owner) => vec![owner.worker],
+                Addressee::Several => all_steps(&directory, &header).0,
+                Addressee::None(_) => Vec::new(),
+            };
             assert_eq!(found, expected, "{shelf}.{slot} to {dst}");
         }
     }
+}
+
+/// The owners that a request to several exports visits, and the number of steps.
+fn all_steps(directory: &Directory, header: &Header) -> (Vec<u16>, usize) {
+    let (mut visited, mut found, mut steps) = (None, Vec::new(), 0);
+    loop {
+        steps += 1;
+        match directory.step(header, visited) {
+            Step::To(address, owner) => {
+                visited = Some(address);
+                found.push(owner.worker);
+            }
+            Step::Past(address) => visited = Some(address),
+            Step::End => return (found, steps),
+        }
+    }
+}
+
+#[test]
+fn a_step_looks_at_a_few_exports_only() {
+    let rows = (0..1_000)
+        .map(|shelf| (Address { shelf, slot: (shelf % 10 == 9).into() }, Owner { worker: shelf, export: 0 }));
+    let directory = Directory::new(rows.collect());
+    let mut header = header(Command::Query, Tags::NONE);
+    (header.shelf, header.slot) = (SHELF_ANY, 1);
+    let (found, _) = all_steps(&directory, &header);
+    assert_eq!(found, (0..100).map(|n| n * 10 + 9).collect::<Vec<_>>());
+    (header.shelf, header.slot) = (SHELF_ANY, 77);
+    let (found, steps) = all_steps(&directory, &header);
+    assert_eq!((found.len(), steps), (0, 1_000_usize.div_ceil(64)));
 }
 
 /// A state with full lists and the longest string, which causes the longest replies.

@@ -37,6 +37,7 @@ impl World {
             ring: self.scenario.ring,
             mtu: self.scenario.mtu,
             in_flight: self.scenario.in_flight,
+            sharing: self.scenario.sharing,
             ..Plan::new(exports.collect())
         };
         let mut target = FakeTarget::new(plan);

@@ -5,6 +5,7 @@ use super::super::tag_order::{HORIZON_NS, TagOrder, is_before, may_be_ordered};
 use super::WRITES_MAX;
 use crate::store::{IoError, Kind, SECTOR_BYTES};
 use crate::wire::ether::Mac;
+use crate::worker::messages::HELD;
 
 /// A source address.
 #[derive(Debug)]
@@ -131,7 +132,8 @@ impl Source {
                 return false;
             }
             let later = same_order && is_later(late.tag, record.tag)
-                || record.worker != late.worker && arrived_later.is_some_and(|ns| record.arrived_ns > ns);
+                || (record.worker != late.worker || late.worker == HELD)
+                    && arrived_later.is_some_and(|ns| record.arrived_ns > ns);
             if later && record.overlaps(late.fingerprint) {
                 return true;
             }

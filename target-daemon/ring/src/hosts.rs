@@ -1,0 +1,241 @@
+//! The hosts that send to an interface, in a table that the XDP program reads as well.
+//!
+//! A host is a source address on a VLAN. It is entered once it has sent for a while
+//! ([`Candidates`]), so that forged addresses do not displace hosts that are in use; until
+//! then it shares the index [`UNKNOWN`] with all others that are not in the table.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use xblade_ebpf::{HOST_BUCKETS, HOST_WAYS, HOSTS};
+
+/// The index of every host that is not in the table.
+pub const UNKNOWN: u16 = HOSTS as u16;
+
+/// Number of indices in use: one for each entry, and [`UNKNOWN`].
+pub const INDICES: usize = HOSTS + 1;
+
+/// A host that was silent for this long gives its entry up if another needs it.
+const IDLE_NS: u64 = 60_000_000_000;
+
+/// How exact the time is at which a host was last seen.
+const SEEN_STEP_NS: u64 = 100_000_000;
+
+/// A source address and a VLAN, as the XDP program computes it too. Never 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostKey(u64);
+
+impl HostKey {
+    /// No host.
+    pub const NONE: Self = Self(0);
+
+    /// The key of a source address on a VLAN; 0 without a tag.
+    #[inline]
+    pub fn new(mac: [u8; 6], vlan: u16) -> Self {
+        let [a, b, c, d, e, f] = mac;
+        Self(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) | u64::from(vlan) << 48)
+    }
+
+    /// The source address, and the VLAN.
+    pub fn parts(self) -> ([u8; 6], u16) {
+        let [a, b, c, d, e, f, _, _] = self.0.to_le_bytes();
+        ([a, b, c, d, e, f], (self.0 >> 48) as u16)
+    }
+
+    fn bucket(self, seed: u64) -> usize {
+        (self.0.wrapping_mul(seed) >> (u64::BITS - HOST_BUCKETS.ilog2())) as usize
+    }
+}
+
+/// The hosts of an interface. All workers share it; entries are added and replaced, but
+/// never moved.
+#[derive(Debug)]
+pub struct HostTable {
+    keys: Box<[AtomicU64]>,
+    /// When each was last seen, in nanoseconds of the worker's clock.
+    seen_ns: Box<[AtomicU64]>,
+    /// Odd, and not known to the hosts: they cannot choose addresses for one bucket.
+    seed: u64,
+}
+
+impl HostTable {
+    /// An empty table.
+    pub fn new(seed: u64) -> Self {
+        let zeros = || (0..HOSTS).map(|_| AtomicU64::new(0)).collect();
+        Self { keys: zeros(), seen_ns: zeros(), seed: seed | 1 }
+    }
+
+    /// The index of a host; [`UNKNOWN`] if it is not in the table.
+    #[inline]
+    pub fn find(&self, key: HostKey) -> u16 {
+        let first = key.bucket(self.seed) * HOST_WAYS;
+        let bucket = self.keys.get(first..first + HOST_WAYS).unwrap_or(&[]);
+        let at = bucket.iter().position(|entry| entry.load(Ordering::Relaxed) == key.0);
+        at.map_or(UNKNOWN, |at| (first + at) as u16)
+    }
+
+    /// Enters a host. Returns its index; `None` if all entries that it may have are in use.
+    pub fn add(&self, key: HostKey, now_ns: u64) -> Option<u16> {
+        let first = key.bucket(self.seed) * HOST_WAYS;
+        // Another worker may enter the same host at the same time. Both take the first free
+        // entry, and only one of them gets it.
+        for _ in 0..HOST_WAYS {
+            let known = self.find(key);
+            if known != UNKNOWN {
+                return Some(known);
+            }
+            let age = |at: usize| {
+                let (entry, seen) = (self.keys.get(at)?, self.seen_ns.get(at)?);
+                let (entry, seen) = (entry.load(Ordering::Relaxed), seen.load(Ordering::Relaxed));
+                let idle_ns = if entry == 0 { u64::MAX } else { now_ns.saturating_sub(seen) };
+                Some((idle_ns, std::cmp::Reverse(at), entry))
+            };
+            let oldest = (first..first + HOST_WAYS).filter_map(age).max()?;
+            let (idle_ns, std::cmp::Reverse(at), entry) = oldest;
+            if idle_ns < IDLE_NS {
+                return None;
+            }
+            self.seen_ns.get(at)?.store(now_ns, Ordering::Relaxed);
+            let _ = self.keys.get(at)?.compare_exchange(entry, key.0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        None
+    }
+
+    /// Notes that a host has sent something.
+    #[inline]
+    pub fn note_seen(&self, index: u16, now_ns: u64) {
+        if let Some(seen) = self.seen_ns.get(usize::from(index))
+            && now_ns.saturating_sub(seen.load(Ordering::Relaxed)) > SEEN_STEP_NS
+        {
+            seen.store(now_ns, Ordering::Relaxed);
+        }
+    }
+
+    /// The hosts in the table, with their indices and when each was last seen.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, HostKey, u64)> + '_ {
+        let rows = (0..).zip(self.keys.iter().zip(&self.seen_ns));
+        let rows = rows.map(|(index, (key, seen))| {
+            (index, HostKey(key.load(Ordering::Relaxed)), seen.load(Ordering::Relaxed))
+        });
+        rows.filter(|(_, key, _)| *key != HostKey::NONE)
+    }
+}
+
+impl Default for HostTable {
+    /// An empty table, for lanes without an XDP program.
+    fn default() -> Self {
+        Self::new(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// Number of sets of candidates, and of candidates in each.
+const SETS: usize = 64;
+const WAYS: usize = 4;
+
+/// What a candidate must have sent before it is entered, and for how long. A flood of
+/// forged addresses replaces each of them sooner.
+const REQUESTS: u32 = 8;
+const KNOWN_NS: u64 = 200_000_000;
+
+/// Hosts that may be entered soon. Each worker has its own.
+#[derive(Debug)]
+pub struct Candidates {
+    sets: Vec<[Candidate; WAYS]>,
+    seed: u64,
+    /// Number of requests counted.
+    counted: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    key: HostKey,
+    first_ns: u64,
+    /// Position of the last request among all that were counted.
+    last: u64,
+    requests: u32,
+}
+
+impl Candidates {
+    /// No candidates.
+    pub fn new(seed: u64) -> Self {
+        let none = Candidate { key: HostKey::NONE, first_ns: 0, last: 0, requests: 0 };
+        Self { sets: vec![[none; WAYS]; SETS], seed: seed | 1, counted: 0 }
+    }
+
+    /// Counts a request of a host that is not in the table. Returns whether to enter it.
+    pub fn count(&mut self, key: HostKey, now_ns: u64) -> bool {
+        let set = (key.0.wrapping_mul(self.seed) >> (u64::BITS - SETS.ilog2())) as usize;
+        let Some(set) = self.sets.get_mut(set) else { return false };
+        let candidate = match set.iter_mut().position(|one| one.key == key) {
+            Some(at) => set.get_mut(at),
+            None => {
+                let oldest = set.iter_mut().min_by_key(|one| one.last);
+                oldest.map(|one| {
+                    *one = Candidate { key, first_ns: now_ns, last: 0, requests: 0 };
+                    one
+                })
+            }
+        };
+        let Some(candidate) = candidate else { return false };
+        self.counted += 1;
+        candidate.last = self.counted;
+        candidate.requests = candidate.requests.saturating_add(1);
+        candidate.requests >= REQUESTS && now_ns.saturating_sub(candidate.first_ns) >= KNOWN_NS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u32) -> HostKey {
+        let [a, b, c, d] = number.to_be_bytes();
+        HostKey::new([2, 0, a, b, c, d], 0)
+    }
+
+    #[test]
+    fn a_host_is_an_address_on_a_vlan() {
+        let mac = [2, 1, 2, 3, 4, 5];
+        assert_ne!(HostKey::new(mac, 0), HostKey::new(mac, 7));
+        assert_eq!(HostKey::new(mac, 4094).parts(), (mac, 4094));
+    }
+
+    #[test]
+    fn hosts_keep_their_index_until_they_are_silent_and_another_needs_it() {
+        let table = HostTable::new(0x9e37_79b9_7f4a_7c15);
+        assert_eq!(table.find(key(1)), UNKNOWN);
+        let index = table.add(key(1), 5).unwrap();
+        assert_eq!((table.find(key(1)), table.add(key(1), 6)), (index, Some(index)));
+        // More than there is room for, all of them in use.
+        let refused = (2..=4 * HOSTS as u32).filter(|number| table.add(key(*number), 7).is_none()).count();
+        assert!(refused >= 3 * HOSTS, "{refused}");
+        assert_eq!(table.find(key(1)), index);
+        assert_eq!(table.iter().filter(|(at, of, seen)| (*at, *of, *seen) == (index, key(1), 5)).count(), 1);
+        // Later, the others are still in use, and the first is not.
+        let later = 7 + IDLE_NS;
+        for (at, of, _) in table.iter().filter(|(at, ..)| *at != index) {
+            assert_ne!(of, key(1));
+            table.note_seen(at, later);
+        }
+        let next = (1 << 20..).map(key).find(|other| table.add(*other, later).is_some()).unwrap();
+        assert_eq!((table.find(next), table.find(key(1))), (index, UNKNOWN));
+    }
+
+    #[test]
+    fn only_those_who_keep_sending_become_known() {
+        let mut candidates = Candidates::new(0x9e37_79b9_7f4a_7c15);
+        for request in 1..u64::from(REQUESTS) {
+            assert!(!candidates.count(key(1), request * KNOWN_NS), "too few");
+        }
+        assert!(candidates.count(key(1), 9 * KNOWN_NS));
+        for at in 0..100 {
+            assert!(!candidates.count(key(2), at), "too soon");
+        }
+        // A flood of others, between any two of its requests, keeps it out, and them too.
+        for at in 0..100_u64 {
+            for other in 0..4_096 {
+                assert!(!candidates.count(key(1_000 + other), 10 * KNOWN_NS + at * KNOWN_NS));
+            }
+            assert!(!candidates.count(key(2), 10 * KNOWN_NS + at * KNOWN_NS));
+        }
+    }
+}

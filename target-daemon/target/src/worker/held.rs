@@ -1,0 +1,171 @@
+//! Requests that wait for the turn of their host.
+//!
+//! Usually a worker executes requests in the order in which it receives them. If more are
+//! waiting than it executes at once, and they are from several hosts, it holds them here,
+//! one queue for each host, and takes them in turn by deficit round robin (Shreedhar and
+//! Varghese, 1995): every host that has something waiting gets the same amount of work
+//! done, however much it sends. Hosts that are not in the table share one queue.
+//!
+//! A host may hold as many chunks as are left for others (dynamic thresholds, Choudhury and
+//! Hahne, 1998): one host alone half of the capacity, which is what the rings hold, and of
+//! several hosts each less, but never one all. What exceeds its share is dropped; its
+//! initiator resends it.
+
+use std::collections::VecDeque;
+
+use super::Head;
+use crate::ring::Frame;
+use crate::wire::ata::Direction;
+
+/// Work that a host may do each time its turn comes, in units of [`cost`].
+const QUANTUM: u32 = 64;
+
+/// No entry.
+const NIL: u32 = u32::MAX;
+
+/// A received request that was not passed on yet.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub frame: Frame,
+    pub head: Head,
+    /// Position of the lane that received it, among those of the worker.
+    pub at: usize,
+    /// When it was received.
+    pub received_ns: u64,
+    /// Lower bound of its arrival time, if it has no stamp.
+    pub since_ns: u64,
+}
+
+/// The held requests of a worker.
+#[derive(Debug)]
+pub(super) struct HeldRequests {
+    /// Grows to its full size, without allocating, as it is used.
+    entries: Vec<Entry>,
+    free: u32,
+    queues: Vec<Queue>,
+    /// The hosts with held requests, in the order of their turns.
+    active: VecDeque<u16>,
+    /// Chunks held, and the most that may be.
+    chunks: u32,
+    capacity: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    held: Option<Held>,
+    next: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Queue {
+    first: u32,
+    last: u32,
+    chunks: u32,
+    /// What the host may still do before the next one's turn.
+    deficit: u32,
+}
+
+impl HeldRequests {
+    /// Room for this number of chunks, of this number of hosts. Allocates all memory, which
+    /// is touched only when requests are held.
+    pub fn new(capacity: u32, hosts: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(capacity as usize),
+            free: NIL,
+            queues: vec![Queue { first: NIL, last: NIL, chunks: 0, deficit: 0 }; hosts],
+            active: VecDeque::with_capacity(hosts),
+            chunks: 0,
+            capacity,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// Number of chunks of a host that may still be held.
+    pub fn room(&self, host: u16) -> u32 {
+        let held = self.queues.get(usize::from(host)).map_or(0, |queue| queue.chunks);
+        (self.capacity - self.chunks).saturating_sub(held)
+    }
+
+    /// Holds a request. Returns its frame if the host has used up its share.
+    pub fn push(&mut self, held: Held) -> Result<(), Frame> {
+        let (host, chunks) = (held.head.host, held.frame.pieces() as u32);
+        if self.room(host) < chunks {
+            return Err(held.frame);
+        }
+        let Some(queue) = self.queues.get_mut(usize::from(host)) else { return Err(held.frame) };
+        let entry = Entry { held: Some(held), next: NIL };
+        let index = match self.entries.get_mut(self.free as usize) {
+            Some(free) => {
+                let index = self.free;
+                self.free = free.next;
+                *free = entry;
+                index
+            }
+            None => {
+                self.entries.push(entry);
+                (self.entries.len() - 1) as u32
+            }
+        };
+        match self.entries.get_mut(queue.last as usize) {
+            Some(last) => last.next = index,
+            None => {
+                (queue.first, queue.deficit) = (index, QUANTUM);
+                self.active.push_back(host);
+            }
+        }
+        queue.last = index;
+        queue.chunks += chunks;
+        self.chunks += chunks;
+        Ok(())
+    }
+
+    /// Takes the next request. Passes over hosts whose next request `may_run` rejects.
+    pub fn pop(&mut self, may_run: impl Fn(&Held) -> bool) -> Option<Held> {
+        let mut rejected = 0;
+        while rejected < self.active.len() {
+            let host = *self.active.front()?;
+            let queue = self.queues.get_mut(usize::from(host))?;
+            let next = self.entries.get(queue.first as usize)?.held.as_ref()?;
+            let cost = cost(&next.head);
+            if !may_run(next) {
+                rejected += 1;
+            } else if queue.deficit < cost {
+                (queue.deficit, rejected) = (queue.deficit + QUANTUM, 0);
+            } else {
+                queue.deficit -= cost;
+                return self.take(host);
+            }
+            self.active.rotate_left(1);
+        }
+        None
+    }
+
+    /// Takes the first request of a host.
+    fn take(&mut self, host: u16) -> Option<Held> {
+        let queue = self.queues.get_mut(usize::from(host))?;
+        let index = queue.first;
+        let entry = self.entries.get_mut(index as usize)?;
+        let held = entry.held.take()?;
+        queue.first = std::mem::replace(&mut entry.next, self.free);
+        self.free = index;
+        let chunks = held.frame.pieces() as u32;
+        queue.chunks -= chunks;
+        self.chunks -= chunks;
+        if queue.first == NIL {
+            (queue.last, queue.deficit) = (NIL, 0);
+            self.active.pop_front();
+        }
+        Some(held)
+    }
+}
+
+/// The work that a request makes, roughly: what any request does, and the sectors that it
+/// moves.
+fn cost(head: &Head) -> u32 {
+    let moved = head.ata.filter(|ata| ata.command.direction() != Direction::None);
+    8 + moved.map_or(0, |ata| u32::from(ata.count))
+}

@@ -1,0 +1,104 @@
+//! The hosts as a worker numbers them: all of one interface, then those of the next.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::ring::{Candidates, Frame, HOST_INDICES, HostKey, HostTable, UNKNOWN_HOST};
+use crate::wire::ether::{Ether, Mac};
+
+/// Interfaces with hosts of their own. Those of further ones share numbers with the last.
+const INTERFACES_MAX: usize = u16::MAX as usize / HOST_INDICES - 1;
+
+/// Number of hosts of this many interfaces.
+pub(super) fn count(interfaces: usize) -> usize {
+    interfaces.clamp(1, INTERFACES_MAX) * HOST_INDICES
+}
+
+/// Whether this number stands for all hosts of an interface that are not in its table.
+pub(super) fn is_unknown(number: u16) -> bool {
+    usize::from(number) % HOST_INDICES == usize::from(UNKNOWN_HOST)
+}
+
+/// Numbers the hosts that send to a lane.
+#[derive(Debug)]
+pub(super) struct HostFinder {
+    table: Arc<HostTable>,
+    /// The number of the first host of the interface.
+    base: u16,
+    /// The host of the last frame, as it is often that of the next one; none if it is not in
+    /// the table, or on a VLAN.
+    last: (Option<Mac>, u16),
+    last_key: HostKey,
+}
+
+impl HostFinder {
+    /// For a lane of this interface.
+    pub fn new(table: Arc<HostTable>, interface: usize) -> Self {
+        let base = (interface.min(INTERFACES_MAX - 1) * HOST_INDICES) as u16;
+        Self { table, base, last: (None, base + UNKNOWN_HOST), last_key: HostKey::NONE }
+    }
+
+    /// The number of all hosts that are not in the table.
+    pub fn unknown(&self) -> u16 {
+        self.base + UNKNOWN_HOST
+    }
+
+    /// The number of the host that sent this, if it sent the last frame as well.
+    #[inline]
+    pub fn find_last(&self, ether: &Ether) -> Option<u16> {
+        (self.last.0 == Some(ether.src) && ether.tags.is_none()).then_some(self.last.1)
+    }
+
+    /// The number of the host that sent this, and whether it is another one than the last.
+    #[inline(never)]
+    pub fn find(&mut self, ether: &Ether, candidates: &mut Candidates, now_ns: u64) -> (u16, bool) {
+        let key = HostKey::new(ether.src.0, ether.tags.vlan());
+        let mut index = self.table.find(key);
+        if index == UNKNOWN_HOST && candidates.count(key, now_ns) {
+            index = self.table.add(key, now_ns).unwrap_or(UNKNOWN_HOST);
+        }
+        let is_found_fast = index != UNKNOWN_HOST && ether.tags.is_none();
+        self.last = (is_found_fast.then_some(ether.src), self.base + index);
+        self.note_seen(now_ns);
+        (self.last.1, std::mem::replace(&mut self.last_key, key) != key)
+    }
+
+    /// Notes that the last host has just sent something.
+    #[inline]
+    pub fn note_seen(&self, now_ns: u64) {
+        self.table.note_seen(self.last.1 - self.base, now_ns);
+    }
+}
+
+/// For each host, the chunks of its requests that a worker has under way. Shared by what
+/// counts them; only one thread does.
+#[derive(Clone, Debug)]
+pub(super) struct Busy(Arc<[AtomicU32]>);
+
+impl Busy {
+    /// No requests, of this number of hosts.
+    pub fn new(hosts: usize) -> Self {
+        Self((0..hosts).map(|_| AtomicU32::new(0)).collect())
+    }
+
+    /// The chunks of a host.
+    pub fn of(&self, host: u16) -> u32 {
+        self.0.get(usize::from(host)).map_or(0, |busy| busy.load(Ordering::Relaxed))
+    }
+
+    /// Counts a request that is under way from now on.
+    pub fn add(&self, host: u16, frame: &Frame) {
+        self.change(host, |chunks| chunks.wrapping_add(frame.pieces() as u32));
+    }
+
+    /// Counts a request that is no longer under way.
+    pub fn remove(&self, host: u16, frame: &Frame) {
+        self.change(host, |chunks| chunks.saturating_sub(frame.pieces() as u32));
+    }
+
+    fn change(&self, host: u16, by: impl Fn(u32) -> u32) {
+        if let Some(busy) = self.0.get(usize::from(host)) {
+            busy.store(by(busy.load(Ordering::Relaxed)), Ordering::Relaxed);
+        }
+    }
+}
