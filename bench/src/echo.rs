@@ -33,7 +33,7 @@ pub fn run(args: &EchoArgs) -> Result<()> {
     cores::pin(args.cpu)?;
     let facts = Facts::read(&args.interface)?;
     let mut lane = port::lane(&facts, 0, RING)?;
-    let mut program = Program::load(&facts, &[], 0)?;
+    let mut program = Program::load(&facts, &[], 0, 1)?;
     program.register(0, None, &lane.fd().context("the lane has no socket")?)?;
     program.attach(&facts, Mode::Auto)?;
     let echo = Echo::new(args, &facts);

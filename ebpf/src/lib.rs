@@ -9,7 +9,10 @@
 //!                │ yes
 //!                ▼
 //!          a socket of its queue: that of the export's owner, else the first
-//!                │ socket ─► XDP_REDIRECT                 │ none ─► XDP_PASS
+//!                │ socket                                 │ none ─► XDP_PASS
+//!                ▼
+//!          has its host a share of the ring left? ─no─► XDP_DROP + counter
+//!                │ yes ─► XDP_REDIRECT
 //! ```
 //!
 //! The program is `src/xblade.bpf.c`; `src/xblade.h` is the C side of the types below.
@@ -43,6 +46,23 @@ pub const HOSTS: usize = HOST_BUCKETS * HOST_WAYS;
 pub const HOST_BUCKETS: usize = 64;
 /// Number of hosts in a bucket: as many keys as a cache line holds.
 pub const HOST_WAYS: usize = 8;
+
+/// Array that user space may map: [`HOST_BUCKETS`] buckets of [`HOST_WAYS`] keys (`u64`).
+/// A key is a source MAC in its lower 48 bits, and the VLAN of the outer tag above; 0 is a
+/// free entry. The bucket of a key is given by the upper bits of its product with
+/// [`HOST_SEED`].
+pub const HOSTS_MAP: &str = "hosts";
+/// Array that user space may map: for each lane and host, at lane × [`HOST_INDICES`] + index
+/// of the host, the count of what was redirected (`u64`): 1 + length / 4096 for each frame.
+pub const ADMITTED: &str = "admitted";
+/// Array that user space may map, as [`ADMITTED`]: the count up to which frames are
+/// redirected; 0 for no limit.
+pub const LIMITS: &str = "limits";
+/// Global variable of the program (`u64`, odd).
+pub const HOST_SEED: &str = "host_seed";
+/// Number of indices of hosts: one for each entry of the table, and the last one for all
+/// hosts that are not in it.
+pub const HOST_INDICES: usize = HOSTS + 1;
 
 /// Capacity of the map [`ACL`].
 pub const ACL_MAX: usize = 4096;
@@ -86,6 +106,8 @@ pub enum Counter {
     Destination,
     /// Dropped: the source is not on the access list.
     Acl,
+    /// Dropped: its host has used up its share of the ring.
+    OverShare,
 }
 
 impl Counter {
@@ -93,7 +115,7 @@ impl Counter {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every counter; `ALL[i] as usize == i`.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Redirected,
         Self::NoSocket,
         Self::Short,
@@ -104,6 +126,7 @@ impl Counter {
         Self::SourceOwn,
         Self::Destination,
         Self::Acl,
+        Self::OverShare,
     ];
 
     /// The name for metrics and logs, in snake case.
@@ -119,6 +142,7 @@ impl Counter {
             Self::SourceOwn => "source_own",
             Self::Destination => "destination",
             Self::Acl => "acl",
+            Self::OverShare => "over_share",
         }
     }
 
@@ -251,6 +275,8 @@ mod tests {
     #[test]
     fn sizes_mirror_the_header() {
         assert_eq!(between(HEADER, "#define XBLADE_ACL_MAX ", "\n"), ACL_MAX.to_string());
+        assert_eq!(between(HEADER, "#define XBLADE_HOST_BUCKETS ", "\n"), HOST_BUCKETS.to_string());
+        assert_eq!(between(HEADER, "#define XBLADE_HOST_WAYS ", "\n"), HOST_WAYS.to_string());
         assert_eq!(between(HEADER, "#define XBLADE_OWNERS_MAX ", "\n"), OWNERS_MAX.to_string());
     }
 

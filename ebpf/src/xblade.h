@@ -17,6 +17,7 @@ enum xblade_counter {
 	XBLADE_SOURCE_OWN,	 /* dropped: source is our own address */
 	XBLADE_DESTINATION,	 /* dropped: destination neither ours nor broadcast */
 	XBLADE_ACL,		 /* dropped: source not on the access list */
+	XBLADE_OVER_SHARE,	 /* dropped: its host has used up its share of the ring */
 	XBLADE_COUNTERS
 };
 
@@ -34,6 +35,17 @@ struct xblade_stamp {
 	__u64 ns; /* CLOCK_MONOTONIC, when the driver was polled */
 	__u64 check; /* ~ns */
 };
+
+/* A bucket of the table of hosts. A key is a source address in wire order in its
+ * lower 48 bits, and the VLAN of the outer tag above; 0 is a free entry. */
+struct xblade_bucket {
+	__u64 keys[8]; /* a cache line */
+};
+
+#define XBLADE_HOST_BUCKETS 64
+#define XBLADE_HOST_WAYS 8
+/* An index for each entry of the table, and one for all other hosts. */
+#define XBLADE_HOST_INDICES (XBLADE_HOST_BUCKETS * XBLADE_HOST_WAYS + 1)
 
 #define XBLADE_ACL_MAX 4096
 #define XBLADE_OWNERS_MAX 4096

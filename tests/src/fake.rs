@@ -178,7 +178,7 @@ impl FakeTarget {
         let (mut wires, mut shared) = (Vec::new(), Vec::new());
         let mut own: Vec<Vec<_>> = (0..plan.workers).map(|_| Vec::new()).collect();
         for (id, (&worker, (lane, wire))) in plan.lanes.iter().zip(lanes(&plan)).enumerate() {
-            let place = SharedLane::new(lane.umem().clone(), (id, Arc::default()), worker, true);
+            let place = SharedLane::new(lane.umem().clone(), (id, Arc::default(), 0), worker, true);
             place.update(ether::Mac(lane_mac(id)), plan.mtu);
             shared.push(place);
             own[usize::from(worker)].push((id as u16, lane));

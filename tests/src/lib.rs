@@ -22,6 +22,7 @@ mod bench;
 mod binary;
 pub mod crash;
 mod fake;
+pub mod flood;
 pub mod frame;
 mod pattern;
 pub mod pause;

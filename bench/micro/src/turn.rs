@@ -125,7 +125,7 @@ impl Clock for Steps {
 fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
     const CHUNKS: u32 = 1024;
     let (lane, wire) = FakeRings::open(CHUNKS, 4096, 256).expect("a possible shape");
-    let shared = SharedLane::new(lane.umem().clone(), (0, Arc::default()), 0, true);
+    let shared = SharedLane::new(lane.umem().clone(), (0, Arc::default(), 0), 0, true);
     shared.update(TARGET, MTU);
     // As after the first 200 ms of a host.
     shared.hosts().add(HostKey::new(HOST.0, 0), 0).expect("an entry");

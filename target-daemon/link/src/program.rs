@@ -1,7 +1,7 @@
 //! The XDP program on one interface: load, configure, attach, count, detach.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd as _, AsRawFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd};
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::links::FdLink;
@@ -9,8 +9,8 @@ use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, Xdp, XdpError, XdpMode as AyaMode};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
 use xblade_ebpf::{
-    ACL, ACL_MAX, COUNTERS, Counter, LANES, OBJECT, OWNERS, OWNERS_MAX, PROGRAM, SETTINGS, Settings,
-    first_lane, lanes,
+    ACL, ACL_MAX, ADMITTED, COUNTERS, Counter, HOST_INDICES, HOST_SEED, HOSTS_MAP, LANES, LIMITS, OBJECT,
+    OWNERS, OWNERS_MAX, PROGRAM, SETTINGS, Settings, first_lane, lanes,
 };
 
 use super::attach_error::AttachError;
@@ -74,6 +74,9 @@ pub struct Program {
     owners: HashMap<MapData, u32, u32>,
     counters: PerCpuArray<MapData, u64>,
     access: AccessControl,
+    hosts: [MapData; 3],
+    lane_count: u32,
+    seed: u64,
     /// The mode in which it runs, once attached: native or generic.
     pub mode: XdpMode,
     /// With [`Mode::Auto`] in generic mode: why the kernel refused native mode.
@@ -90,17 +93,18 @@ struct AccessControl {
 impl Program {
     /// Loads the program for the interface of `facts`, but does not attach it. An empty
     /// `acl` admits every source. Each of `workers` workers may have its own socket on a
-    /// queue.
+    /// queue. `seed` is an odd number that hosts do not know.
     ///
     /// # Errors
     ///
     /// Those of [`AttachError`].
-    pub fn load(facts: &Facts, acl: &[[u8; 6]], workers: u8) -> Result<Self, AttachError> {
+    pub fn load(facts: &Facts, acl: &[[u8; 6]], workers: u8, seed: u64) -> Result<Self, AttachError> {
         if facts.loopback {
             return Err(AttachError::Loopback { name: facts.name.clone() });
         }
         refuse_if_occupied(facts)?;
-        let mut ebpf = load(lanes(facts.queues_max, workers))?;
+        let lane_count = lanes(facts.queues_max, workers);
+        let mut ebpf = load(lane_count, seed)?;
         let settings = Settings { own: facts.mac, acl_on: false, workers };
         let mut access =
             AccessControl { acl: take(&mut ebpf, ACL)?, map: take(&mut ebpf, SETTINGS)?, settings };
@@ -111,6 +115,9 @@ impl Program {
             lanes: take(&mut ebpf, LANES)?,
             owners: take(&mut ebpf, OWNERS)?,
             counters: take(&mut ebpf, COUNTERS)?,
+            hosts: [data(&mut ebpf, HOSTS_MAP)?, data(&mut ebpf, ADMITTED)?, data(&mut ebpf, LIMITS)?],
+            lane_count,
+            seed,
             ebpf,
             access,
             mode: XdpMode::Generic,
@@ -137,16 +144,22 @@ impl Program {
     /// Sends the frames of `queue` to `socket` from now on: an AF_XDP socket bound to that
     /// queue of this interface. With a worker, only frames for the exports of that worker;
     /// the others go to the socket that is registered without. The kernel removes a socket
-    /// when it is closed.
+    /// when it is closed. Returns the index of the lane.
     pub fn register(
         &mut self,
         queue: u32,
         worker: Option<u8>,
         socket: &impl AsRawFd,
-    ) -> Result<(), MapError> {
+    ) -> Result<u32, MapError> {
         let position = worker.map_or(0, |worker| 1 + u32::from(worker));
         let lane = first_lane(queue, self.access.settings.workers) + position;
-        self.lanes.set(lane, socket.as_raw_fd(), 0).map_err(kernel(LANES))
+        self.lanes.set(lane, socket.as_raw_fd(), 0).map_err(kernel(LANES))?;
+        Ok(lane)
+    }
+
+    /// The maps `hosts`, `admitted` and `limits`, the number of lanes, and the seed.
+    pub fn hosts(&self) -> ([BorrowedFd<'_>; 3], u32, u64) {
+        (self.hosts.each_ref().map(|map| map.fd().as_fd()), self.lane_count, self.seed)
     }
 
     /// Sets the owner of each export; if they exceed the map, only the first ones. An
@@ -224,6 +237,13 @@ fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, MapEr
     M::try_from(map).map_err(|_| MapError::Missing(name))
 }
 
+fn data(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, MapError> {
+    match ebpf.take_map(name) {
+        Some(Map::Array(data)) => Ok(data),
+        _ => Err(MapError::Missing(name)),
+    }
+}
+
 fn kernel(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> MapError {
     move |source| MapError::Kernel { map, source: Box::new(source) }
 }
@@ -239,9 +259,15 @@ fn refuse_if_occupied(facts: &Facts) -> Result<(), AttachError> {
 }
 
 /// Loads the object into the kernel, with room for this number of lanes.
-fn load(lanes: u32) -> Result<Ebpf, AttachError> {
+fn load(lanes: u32, seed: u64) -> Result<Ebpf, AttachError> {
     let load = || -> Result<Ebpf, EbpfError> {
-        let mut ebpf = EbpfLoader::new().map_max_entries(LANES, lanes).load(OBJECT)?;
+        let shares = lanes * HOST_INDICES as u32;
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries(LANES, lanes)
+            .map_max_entries(ADMITTED, shares)
+            .map_max_entries(LIMITS, shares)
+            .override_global(HOST_SEED, &seed, true)
+            .load(OBJECT)?;
         program(&mut ebpf)?.load()?;
         Ok(ebpf)
     };

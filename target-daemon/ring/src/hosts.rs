@@ -4,15 +4,28 @@
 //! ([`Candidates`]), so that forged addresses do not displace hosts that are in use; until
 //! then it shares the index [`UNKNOWN`] with all others that are not in the table.
 
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use xblade_ebpf::{HOST_BUCKETS, HOST_WAYS, HOSTS};
+use xblade_ebpf::{HOST_BUCKETS, HOST_INDICES, HOST_WAYS, HOSTS};
+
+use super::shared_words::SharedWords;
 
 /// The index of every host that is not in the table.
 pub const UNKNOWN: u16 = HOSTS as u16;
 
-/// Number of indices in use: one for each entry, and [`UNKNOWN`].
-pub const INDICES: usize = HOSTS + 1;
+/// How often lost frames are looked for.
+const SYNC_NS: u64 = 10_000_000;
+
+/// Frames that the program may have counted and not yet put into the ring: a batch of the
+/// driver.
+const UNDER_WAY: u64 = 64;
+
+/// How much of a share may be left before the limit is raised, in parts of the share. Each
+/// change costs the other core a cache miss.
+const STEPS: u64 = 8;
 
 /// A host that was silent for this long gives its entry up if another needs it.
 const IDLE_NS: u64 = 60_000_000_000;
@@ -50,25 +63,58 @@ impl HostKey {
 /// never moved.
 #[derive(Debug)]
 pub struct HostTable {
-    keys: Box<[AtomicU64]>,
+    keys: SharedWords,
     /// When each was last seen, in nanoseconds of the worker's clock.
     seen_ns: Box<[AtomicU64]>,
     /// Odd, and not known to the hosts: they cannot choose addresses for one bucket.
     seed: u64,
+    /// For each lane and host: what the XDP program has redirected, and may redirect. `None`
+    /// without a program.
+    shares: Option<[SharedWords; 2]>,
+}
+
+/// The maps of an XDP program, to share with it.
+#[derive(Clone, Copy, Debug)]
+pub struct HostMaps<'a> {
+    /// `hosts`.
+    pub hosts: BorrowedFd<'a>,
+    /// `admitted`.
+    pub admitted: BorrowedFd<'a>,
+    /// `limits`.
+    pub limits: BorrowedFd<'a>,
+    /// Number of lanes.
+    pub lanes: u32,
+    /// `host_seed`.
+    pub seed: u64,
 }
 
 impl HostTable {
-    /// An empty table.
+    /// An empty table, without an XDP program.
     pub fn new(seed: u64) -> Self {
-        let zeros = || (0..HOSTS).map(|_| AtomicU64::new(0)).collect();
-        Self { keys: zeros(), seen_ns: zeros(), seed: seed | 1 }
+        let seen_ns = (0..HOSTS).map(|_| AtomicU64::new(0)).collect();
+        Self { keys: SharedWords::new(HOSTS), seen_ns, seed: seed | 1, shares: None }
+    }
+
+    /// The table of an XDP program.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be mapped.
+    pub fn of_program(maps: HostMaps<'_>) -> io::Result<Self> {
+        let shares = maps.lanes as usize * HOST_INDICES;
+        let map = |map: BorrowedFd<'_>, words| SharedWords::map(map.as_raw_fd(), words);
+        Ok(Self {
+            keys: map(maps.hosts, HOSTS)?,
+            shares: Some([map(maps.admitted, shares)?, map(maps.limits, shares)?]),
+            ..Self::new(maps.seed)
+        })
     }
 
     /// The index of a host; [`UNKNOWN`] if it is not in the table.
     #[inline]
     pub fn find(&self, key: HostKey) -> u16 {
         let first = key.bucket(self.seed) * HOST_WAYS;
-        let bucket = self.keys.get(first..first + HOST_WAYS).unwrap_or(&[]);
+        let bucket = self.keys.words().get(first..first + HOST_WAYS).unwrap_or(&[]);
         let at = bucket.iter().position(|entry| entry.load(Ordering::Relaxed) == key.0);
         at.map_or(UNKNOWN, |at| (first + at) as u16)
     }
@@ -84,7 +130,7 @@ impl HostTable {
                 return Some(known);
             }
             let age = |at: usize| {
-                let (entry, seen) = (self.keys.get(at)?, self.seen_ns.get(at)?);
+                let (entry, seen) = (self.keys.words().get(at)?, self.seen_ns.get(at)?);
                 let (entry, seen) = (entry.load(Ordering::Relaxed), seen.load(Ordering::Relaxed));
                 let idle_ns = if entry == 0 { u64::MAX } else { now_ns.saturating_sub(seen) };
                 Some((idle_ns, std::cmp::Reverse(at), entry))
@@ -95,7 +141,12 @@ impl HostTable {
                 return None;
             }
             self.seen_ns.get(at)?.store(now_ns, Ordering::Relaxed);
-            let _ = self.keys.get(at)?.compare_exchange(entry, key.0, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = self.keys.words().get(at)?.compare_exchange(
+                entry,
+                key.0,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
         }
         None
     }
@@ -112,7 +163,7 @@ impl HostTable {
 
     /// The hosts in the table, with their indices and when each was last seen.
     pub fn iter(&self) -> impl Iterator<Item = (u16, HostKey, u64)> + '_ {
-        let rows = (0..).zip(self.keys.iter().zip(&self.seen_ns));
+        let rows = (0..).zip(self.keys.words().iter().zip(&self.seen_ns));
         let rows = rows.map(|(index, (key, seen))| {
             (index, HostKey(key.load(Ordering::Relaxed)), seen.load(Ordering::Relaxed))
         });
@@ -124,6 +175,91 @@ impl Default for HostTable {
     /// An empty table, for lanes without an XDP program.
     fn default() -> Self {
         Self::new(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// What the hosts may put into the ring of a lane. The XDP program counts what it redirects,
+/// and drops what exceeds the limit of its host.
+#[derive(Debug)]
+pub struct RingShares {
+    table: Arc<HostTable>,
+    /// Position of the lane's first word.
+    first: usize,
+    /// What was received of each host, by the program's count, and its limit.
+    hosts: Box<[RingShare]>,
+    /// The program's counts when the last pass began, if they were read then.
+    snapshot: Box<[u64]>,
+    is_read: bool,
+    synced_ns: u64,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+struct RingShare {
+    received: u64,
+    limit: u64,
+}
+
+/// What a frame of this length counts.
+#[inline]
+pub fn units(len: usize) -> u64 {
+    1 + (len as u64 >> 12)
+}
+
+impl RingShares {
+    /// Of the lane at this index of the XDP program.
+    pub fn new(table: Arc<HostTable>, lane: u32) -> Self {
+        let hosts = if table.shares.is_some() { HOST_INDICES } else { 0 };
+        Self {
+            first: lane as usize * HOST_INDICES,
+            hosts: vec![RingShare::default(); hosts].into(),
+            snapshot: vec![0; hosts].into(),
+            is_read: false,
+            synced_ns: 0,
+            table,
+        }
+    }
+
+    /// Counts what was received of a host, and allows it `share` more than that. A higher
+    /// limit counts from when the last one is nearly used up.
+    #[inline]
+    pub fn receive(&mut self, index: u16, units: u64, share: u64) {
+        let Some(host) = self.hosts.get_mut(usize::from(index)) else { return };
+        host.received += units;
+        let limit = host.received + share;
+        if limit.wrapping_sub(host.limit) > share / STEPS {
+            host.limit = limit;
+            self.publish(index, limit);
+        }
+    }
+
+    fn publish(&self, index: u16, limit: u64) {
+        if let Some([_, limits]) = &self.table.shares
+            && let Some(word) = limits.words().get(self.first + usize::from(index))
+        {
+            // 0 would be no limit.
+            word.store(limit.max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Call when a pass begins. Corrects the counts of frames that were lost between the
+    /// program and the ring: what the program had counted when the last pass began has been
+    /// received since, or never will be.
+    pub fn begin_pass(&mut self, now_ns: u64) {
+        let Some([admitted, _]) = self.table.shares.as_ref().filter(|_| !self.hosts.is_empty()) else {
+            return;
+        };
+        if self.is_read {
+            self.is_read = false;
+            for (host, counted) in self.hosts.iter_mut().zip(&self.snapshot) {
+                host.received = host.received.max(counted.saturating_sub(UNDER_WAY));
+            }
+        } else if now_ns.saturating_sub(self.synced_ns) > SYNC_NS {
+            (self.synced_ns, self.is_read) = (now_ns, true);
+            let words = admitted.words().get(self.first..).unwrap_or(&[]);
+            for (counted, word) in self.snapshot.iter_mut().zip(words) {
+                *counted = word.load(Ordering::Relaxed);
+            }
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod pool;
 mod prefetch;
 mod rings;
 mod shared_queues;
+mod shared_words;
 /// Locks and atomics.
 pub mod sync;
 mod xsk;
@@ -38,12 +39,13 @@ mod xsk;
 pub use chunk_table::LANES_MAX;
 pub use frame::{FRAGMENTS_MAX, Frame};
 pub use hash::hash;
-pub use hosts::{Candidates, HostKey, HostTable, INDICES as HOST_INDICES, UNKNOWN as UNKNOWN_HOST};
+pub use hosts::{Candidates, HostKey, HostMaps, HostTable, RingShares, UNKNOWN as UNKNOWN_HOST, units};
 pub use lane::{ChunkCounts, Lane, LaneCounters, NoChunks, TxFull};
 pub use open::{BusyPoll, OpenError, SocketConfig, ZeroCopy, open, open_several};
 pub use pool::Imbalance;
 pub use rings::{Descriptor, FillCompletion, RingStatistics, Rings, fill_target};
 pub use umem::Umem;
+pub use xblade_ebpf::HOST_INDICES;
 pub use xsk::{XskFillCompletion, XskRings};
 
 /// Maximum number of descriptors moved between a ring and user space in one step. Large

@@ -1,6 +1,8 @@
 //! The served interfaces: looks them up, attaches the XDP program, and opens the lanes of
 //! each queue.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
 use log::{info, warn};
 
 use super::failure::{Context, Failure};
@@ -8,7 +10,7 @@ use super::plan::{self, Reception};
 use crate::config::{self, Serve};
 use crate::control;
 use crate::link::{self, AttachError, Facts, Named, Owned, Program, XdpMode};
-use crate::ring::{self, Lane, SocketConfig, XskRings};
+use crate::ring::{self, HostMaps, HostTable, Lane, SocketConfig, XskRings};
 use crate::shelf;
 use crate::store::Problem;
 
@@ -64,8 +66,8 @@ pub struct Rings {
 }
 
 impl Rings {
-    fn of(queues: &[Vec<(usize, Lane<XskRings>)>]) -> Self {
-        let mut rings = queues.iter().filter_map(|lanes| Some(lanes.first()?.1.rings()));
+    fn of(queues: &[Vec<(usize, u32, Lane<XskRings>)>]) -> Self {
+        let mut rings = queues.iter().filter_map(|lanes| Some(lanes.first()?.2.rings()));
         Self {
             queues: queues.len() as u32,
             multi_fragment: rings.clone().all(XskRings::multi_fragment),
@@ -155,6 +157,8 @@ pub struct PlacedLane {
     pub interface: usize,
     /// Index of the worker that polls it.
     pub worker: usize,
+    /// Its index in the XDP program.
+    pub at: u32,
 }
 
 /// Reads the facts of every configured interface, and refuses those that cannot carry AoE.
@@ -289,7 +293,7 @@ pub fn attach(interfaces: &mut [Interface], options: &Serve) -> Result<Vec<Place
         interface.rings = Rings { queues: queues.len() as u32, ..rings };
         describe(options, facts, &program, &reception, &interface.rings);
         let placed = queues.into_iter().flatten();
-        lanes.extend(placed.map(|(worker, lane)| PlacedLane { lane, interface: index, worker }));
+        lanes.extend(placed.map(|(worker, at, lane)| PlacedLane { lane, interface: index, worker, at }));
         interface.program = Some(program);
     }
     lanes.sort_by_key(|placed| placed.interface);
@@ -321,7 +325,7 @@ fn open_queue(
     program: &mut Program,
     queue: u32,
     workers: usize,
-) -> Result<Vec<(usize, Lane<XskRings>)>, Failure> {
+) -> Result<Vec<(usize, u32, Lane<XskRings>)>, Failure> {
     let sockets = plan::sockets(options, queue, workers, link::kernel());
     let wanted = plan::rings(options, facts, reception, queue, sockets)?;
     let lanes = ring::open_several(&wanted, sockets).map_err(Failure::machine)?;
@@ -333,13 +337,21 @@ fn open_queue(
         // The socket has its chunks before the first frame can arrive.
         let fd = lane.fd().ok_or_else(|| Failure::system("the rings", "have no socket"))?;
         let only_for = (at > 0).then_some(worker as u8);
-        program.register(queue, only_for, &fd).map_err(Failure::machine)?;
+        let index = program.register(queue, only_for, &fd).map_err(Failure::machine)?;
         if at == 0 {
             describe_queue(&wanted, lane.rings(), sockets);
         }
-        placed.push((worker, lane));
+        placed.push((worker, index, lane));
     }
     Ok(placed)
+}
+
+/// The hosts that send to an interface.
+pub fn hosts(interface: &Interface) -> Result<HostTable, Failure> {
+    let Some(program) = &interface.program else { return Ok(HostTable::new(seed())) };
+    let ([hosts, admitted, limits], lanes, seed) = program.hosts();
+    HostTable::of_program(HostMaps { hosts, admitted, limits, lanes, seed })
+        .context("cannot map the table of hosts of the XDP program")
 }
 
 /// Makes the programs send frames to the workers that own the exports. If this fails,
@@ -358,11 +370,16 @@ fn direct_one(program: &mut Program, name: &str, owners: &[Owned]) {
     }
 }
 
+/// An odd number that hosts do not know.
+pub fn seed() -> u64 {
+    RandomState::new().build_hasher().finish() | 1
+}
+
 fn load_program(facts: &Facts, options: &Serve, workers: usize) -> Result<Program, Failure> {
     let acl: Vec<[u8; 6]> = options.allowed_somewhere().into_iter().map(|mac| mac.0).collect();
     // With one worker there is no choice to make.
     let workers = if plan::sockets(options, 0, workers, link::kernel()) > 1 { workers as u8 } else { 0 };
-    Program::load(facts, &acl, workers).map_err(|e| Failure::machine(advised(e)))
+    Program::load(facts, &acl, workers, seed()).map_err(|e| Failure::machine(advised(e)))
 }
 
 /// Adds a remedy to the error if an xblade serves the interface already.

@@ -2,7 +2,6 @@
 //! them.
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use log::{info, warn};
 
 use super::exports::Opened;
 use super::failure::{Context, Failure};
-use super::interface::{Interface, PlacedLane, names_of};
+use super::interface::{Interface, PlacedLane, hosts, names_of, seed};
 use super::plan;
 use super::registry::{ExportEntry, ExportRegistry};
 use super::state_writer::{self, StateWriter};
@@ -83,8 +82,8 @@ impl WorkerPool {
     ) -> Result<Self, Failure> {
         let workers = plan::workers(options, interfaces.iter().map(|i| i.facts.queues));
         let cores = plan::cores(options)?;
-        let seed = || RandomState::new().build_hasher().finish();
-        let hosts: Vec<_> = interfaces.iter().map(|_| Arc::new(HostTable::new(seed()))).collect();
+        let hosts: Vec<_> =
+            interfaces.iter().map(|one| hosts(one).map(Arc::new)).collect::<Result<_, _>>()?;
         let shared: Arc<[SharedLane]> = lanes.iter().map(|lane| share(lane, interfaces, &hosts)).collect();
         let (shelves, directory, registry) = distribute(exports, workers)?;
         let mut groups: Vec<Vec<(u16, _)>> = (0..workers).map(|_| Vec::new()).collect();
@@ -373,8 +372,12 @@ fn share(placed: &PlacedLane, interfaces: &[Interface], hosts: &[Arc<HostTable>]
     let memory = placed.lane.umem();
     let multi_fragment = placed.lane.rings().multi_fragment();
     let hosts = hosts.get(placed.interface).cloned().unwrap_or_default();
-    let shared =
-        SharedLane::new(memory.clone(), (placed.interface, hosts), placed.worker as u16, multi_fragment);
+    let shared = SharedLane::new(
+        memory.clone(),
+        (placed.interface, hosts, placed.at),
+        placed.worker as u16,
+        multi_fragment,
+    );
     if let Some(interface) = interfaces.get(placed.interface) {
         shared.update(Mac(interface.facts.mac), interface.facts.mtu);
     }

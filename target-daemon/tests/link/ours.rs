@@ -9,7 +9,7 @@ pub fn facts() -> Facts {
 
 /// Loads the program and attaches it.
 pub fn attach(facts: &Facts, mode: Mode, acl: &[[u8; 6]]) -> Result<Program, AttachError> {
-    let mut program = Program::load(facts, acl, 0)?;
+    let mut program = Program::load(facts, acl, 0, 1)?;
     program.attach(facts, mode)?;
     Ok(program)
 }

@@ -20,6 +20,10 @@ use crate::wire::ata::Direction;
 /// Work that a host may do each time its turn comes, in units of [`cost`].
 const QUANTUM: u32 = 64;
 
+/// The same for a host that does not wait for replies: it has used up most of what it may
+/// hold. A host that does wait has a bounded number of requests under way.
+const QUANTUM_OF_A_FLOOD: u32 = QUANTUM / 4;
+
 /// No entry.
 const NIL: u32 = u32::MAX;
 
@@ -90,6 +94,12 @@ impl HeldRequests {
         (self.capacity - self.chunks).saturating_sub(held)
     }
 
+    /// How many descriptors a host may have in the ring of a lane. If nothing is held, most
+    /// of them; otherwise half, as long as that much may be held.
+    pub fn ring_share(&self, host: u16, ring_size: u32) -> u32 {
+        if self.is_empty() { ring_size / 4 * 3 } else { self.room(host).min(ring_size / 2) }
+    }
+
     /// Holds a request. Returns its frame if the host has used up its share.
     pub fn push(&mut self, held: Held) -> Result<(), Frame> {
         let (host, chunks) = (held.head.host, held.frame.pieces() as u32);
@@ -134,7 +144,9 @@ impl HeldRequests {
             if !may_run(next) {
                 rejected += 1;
             } else if queue.deficit < cost {
-                (queue.deficit, rejected) = (queue.deficit + QUANTUM, 0);
+                let floods = queue.chunks > (self.capacity - self.chunks) / 2;
+                queue.deficit += if floods { QUANTUM_OF_A_FLOOD } else { QUANTUM };
+                rejected = 0;
             } else {
                 queue.deficit -= cost;
                 return self.take(host);

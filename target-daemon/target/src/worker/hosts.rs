@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::ring::{Candidates, Frame, HOST_INDICES, HostKey, HostTable, UNKNOWN_HOST};
+use crate::ring::{Candidates, Frame, HOST_INDICES, HostKey, HostTable, RingShares, UNKNOWN_HOST, units};
 use crate::wire::ether::{Ether, Mac};
 
 /// Interfaces with hosts of their own. Those of further ones share numbers with the last.
@@ -29,13 +29,17 @@ pub(super) struct HostFinder {
     /// the table, or on a VLAN.
     last: (Option<Mac>, u16),
     last_key: HostKey,
+    ring: RingShares,
+    /// What was received of the last host and is not counted there yet.
+    units: u64,
 }
 
 impl HostFinder {
     /// For a lane of this interface.
-    pub fn new(table: Arc<HostTable>, interface: usize) -> Self {
+    pub fn new(table: Arc<HostTable>, interface: usize, lane: u32) -> Self {
         let base = (interface.min(INTERFACES_MAX - 1) * HOST_INDICES) as u16;
-        Self { table, base, last: (None, base + UNKNOWN_HOST), last_key: HostKey::NONE }
+        let ring = RingShares::new(Arc::clone(&table), lane);
+        Self { table, base, last: (None, base + UNKNOWN_HOST), last_key: HostKey::NONE, ring, units: 0 }
     }
 
     /// The number of all hosts that are not in the table.
@@ -51,7 +55,14 @@ impl HostFinder {
 
     /// The number of the host that sent this, and whether it is another one than the last.
     #[inline(never)]
-    pub fn find(&mut self, ether: &Ether, candidates: &mut Candidates, now_ns: u64) -> (u16, bool) {
+    pub fn find(
+        &mut self,
+        ether: &Ether,
+        candidates: &mut Candidates,
+        share: impl Fn(u16) -> u64,
+        now_ns: u64,
+    ) -> (u16, bool) {
+        self.note_received(share, now_ns);
         let key = HostKey::new(ether.src.0, ether.tags.vlan());
         let mut index = self.table.find(key);
         if index == UNKNOWN_HOST && candidates.count(key, now_ns) {
@@ -59,14 +70,32 @@ impl HostFinder {
         }
         let is_found_fast = index != UNKNOWN_HOST && ether.tags.is_none();
         self.last = (is_found_fast.then_some(ether.src), self.base + index);
-        self.note_seen(now_ns);
         (self.last.1, std::mem::replace(&mut self.last_key, key) != key)
     }
 
-    /// Notes that the last host has just sent something.
+    /// Counts a frame of this length of the last host.
     #[inline]
-    pub fn note_seen(&self, now_ns: u64) {
-        self.table.note_seen(self.last.1 - self.base, now_ns);
+    pub fn count(&mut self, len: usize) {
+        self.units += units(len);
+    }
+
+    /// Notes what the last host has just sent, and how much more it may put into the ring.
+    pub fn note_received(&mut self, share: impl Fn(u16) -> u64, now_ns: u64) {
+        let index = self.last.1 - self.base;
+        self.table.note_seen(index, now_ns);
+        self.ring.receive(index, std::mem::take(&mut self.units), share(self.last.1));
+    }
+
+    /// Allows a host to put this much more into the ring.
+    pub fn allow(&mut self, host: u16, share: u64) {
+        if let Some(index) = host.checked_sub(self.base) {
+            self.ring.receive(index, 0, share);
+        }
+    }
+
+    /// Call when a pass begins.
+    pub fn begin_pass(&mut self, now_ns: u64) {
+        self.ring.begin_pass(now_ns);
     }
 }
 

@@ -28,6 +28,8 @@ pub struct SharedLane {
     pub worker: u16,
     /// The hosts of its interface.
     hosts: Arc<HostTable>,
+    /// Its index in the XDP program.
+    at: u32,
     /// Maximum number of sectors that its rings can carry in a frame, whatever the MTU.
     sectors_max: u8,
     mac: AtomicU64,
@@ -39,11 +41,12 @@ pub struct SharedLane {
 }
 
 impl SharedLane {
-    /// A lane of `interface`, polled by `worker`. Call [`Self::update`] to set its
+    /// A lane of `interface`, which has these hosts, at index `at` of the XDP program, polled
+    /// by `worker`. Call [`Self::update`] to set its
     /// properties. `multi_fragment`: its frames may have several chunks.
     pub fn new(
         umem: Umem,
-        (interface, hosts): (usize, Arc<HostTable>),
+        (interface, hosts, at): (usize, Arc<HostTable>, u32),
         worker: u16,
         multi_fragment: bool,
     ) -> Self {
@@ -53,6 +56,7 @@ impl SharedLane {
             interface,
             worker,
             hosts,
+            at,
             sectors_max,
             mac: AtomicU64::new(0),
             sectors_per_frame: AtomicU8::new(1),
@@ -63,7 +67,7 @@ impl SharedLane {
 
     /// Numbers the hosts that send to the lane.
     pub(super) fn host_finder(&self) -> HostFinder {
-        HostFinder::new(Arc::clone(&self.hosts), self.interface)
+        HostFinder::new(Arc::clone(&self.hosts), self.interface, self.at)
     }
 
     /// The hosts of its interface.
@@ -142,7 +146,7 @@ mod tests {
         for (multi_fragment, mtu, advertised, now) in
             [(true, 9000, 16, 17), (true, 1500, 2, 2), (true, 500, 1, 0), (false, 9000, 4, 6)]
         {
-            let shared = SharedLane::new(lane.umem().clone(), (0, Arc::default()), 0, multi_fragment);
+            let shared = SharedLane::new(lane.umem().clone(), (0, Arc::default(), 0), 0, multi_fragment);
             shared.update(Mac([2; 6]), mtu);
             assert_eq!(
                 (shared.sectors_per_frame(), shared.reply_limit().now),
@@ -155,7 +159,7 @@ mod tests {
     #[test]
     fn a_read_without_a_reply_is_reported_once() {
         let (lane, _wire) = FakeRings::open(64, 4096, 16).unwrap();
-        let shared = SharedLane::new(lane.umem().clone(), (0, Arc::default()), 0, true);
+        let shared = SharedLane::new(lane.umem().clone(), (0, Arc::default(), 0), 0, true);
         let export = Address { shelf: 0x1234, slot: 0x56 };
         assert_eq!(shared.take_too_long(), None);
         shared.note_too_long(export, 17);

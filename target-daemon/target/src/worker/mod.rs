@@ -273,7 +273,7 @@ impl<R: Rings> Worker<R> {
         let capacity = parts.lanes.iter().map(|(_, lane)| lane.ring_size()).sum();
         let own = |(id, lane): (u16, Lane<R>)| {
             let hosts = parts.shared.get(usize::from(id)).map(SharedLane::host_finder);
-            let hosts = hosts.unwrap_or_else(|| HostFinder::new(Arc::default(), 0));
+            let hosts = hosts.unwrap_or_else(|| HostFinder::new(Arc::default(), 0, 0));
             LaneState { id, lane, hosts, left: 0, unsent: 0 }
         };
         Self {
@@ -408,6 +408,8 @@ impl<R: Rings> Worker<R> {
         let Some(own) = self.lanes.get_mut(at) else { return };
         let Some(shared) = self.shared.get(usize::from(own.id)) else { return };
         let (umem, mac) = (own.lane.umem(), shared.mac());
+        let (held, ring_size) = (&self.held, own.lane.ring_size());
+        let share = |host| u64::from(held.ring_share(host, ring_size));
         for (frame, head) in batch.iter().zip(&mut *heads) {
             if let Err(reason) = head.parse(umem.piece(frame, 0), mac, &self.directory) {
                 *head = Head { to: Addressee::None(reason), ..Head::NONE };
@@ -415,12 +417,13 @@ impl<R: Rings> Worker<R> {
             }
             let ether = &head.header.ether;
             head.host = own.hosts.find_last(ether).unwrap_or_else(|| {
-                let (host, differs) = own.hosts.find(ether, &mut self.candidates, now_ns);
+                let (host, differs) = own.hosts.find(ether, &mut self.candidates, share, now_ns);
                 self.several_ns = if differs { now_ns } else { self.several_ns };
                 host
             });
+            own.hosts.count(frame.len());
         }
-        own.hosts.note_seen(now_ns);
+        own.hosts.note_received(share, now_ns);
         if let Some(after) = heads.get_mut(batch.len()) {
             *after = Head::NONE;
         }
@@ -455,6 +458,9 @@ impl<R: Rings> Worker<R> {
             let may_run =
                 |next: &Held| lanes.get(next.at).is_none_or(|own| own.has_room_for(busy.of(next.head.host)));
             let Some(Held { frame, head, at, received_ns, since_ns }) = held.pop(may_run) else { break };
+            for own in lanes {
+                own.hosts.allow(head.host, held.ring_share(head.host, own.lane.ring_size()).into());
+            }
             if let Addressee::One(owner) = head.to {
                 let origin = Origin { at, received_ns, since_ns, held: true };
                 self.dispatch_other(origin, frame, &head, owner);

@@ -64,6 +64,9 @@ impl<R: Rings> Worker<R> {
                 break;
             }
         }
+        for own in &mut self.lanes {
+            own.hosts.begin_pass(self.pass.began_ns);
+        }
         self.pass.waiting = self.lanes.iter().map(|own| own.left).sum();
         self.exports.set_time(self.pass.began_ns);
     }
