@@ -16,8 +16,12 @@ use xblade_tests::flood::{Flood, Kind};
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
-    let (Some(interface), Some(kind)) = (words.next(), words.next().and_then(|word| word.parse::<Kind>().ok())) else {
-        eprintln!("usage: xblade-flood INTERFACE KIND --target MAC --export SHELF.SLOT [--rate N] [--seconds N]");
+    let (Some(interface), Some(kind)) =
+        (words.next(), words.next().and_then(|word| word.parse::<Kind>().ok()))
+    else {
+        eprintln!(
+            "usage: xblade-flood INTERFACE KIND --target MAC --export SHELF.SLOT [--rate N] [--seconds N]"
+        );
         return ExitCode::from(2);
     };
     let mut flood = Flood::new(kind);

@@ -74,9 +74,15 @@ fn no_chunks_to_receive_into() {
         target.settle();
     }
     assert_eq!(taken, 8, "every chunk holds a request");
-    release_all(&store);
-    target.settle();
-    assert_eq!(target.sent(0).len(), 8);
+    // Half of the chunks at most are used for requests of one host that are executed.
+    let mut replies = 0;
+    while replies < 8 {
+        let pending = store.pending().len();
+        assert!((1..=4).contains(&pending), "{pending}");
+        release_all(&store);
+        target.settle();
+        replies += target.sent(0).len();
+    }
     assert!(target.deliver(0, &asks[8].bytes()));
     target.settle();
     release_all(&store);
@@ -84,15 +90,15 @@ fn no_chunks_to_receive_into() {
     assert_eq!(target.sent(0).len(), 1);
 }
 
+/// Four chunks are free for the copies of a broadcast to ten exports: it goes on in later
+/// turns, when the first replies have been sent.
 #[test]
-fn no_chunks_for_the_copies_of_a_broadcast() {
+fn a_broadcast_waits_for_chunks() {
     let exports = (0..10).map(|slot| ExportPlan::new((1, slot), store(Order::Submitted, 64))).collect();
     let mut target = FakeTarget::new(Plan { chunks: 8, ring: 64, ..Plan::new(exports) });
     let ask = xblade_tests::frame::Ask::new((1, 0xff), QUERY, query(0, b""));
-    for turn in 1..=3 {
-        // Four chunks are free: enough for four copies, plus the request itself.
-        assert_eq!(target.channels(0, &ask.bytes()).len(), 5);
-        assert_eq!(target.count(|counters| counters.no_chunks), turn * 5);
+    for _ in 0..3 {
+        assert_eq!(target.channels(0, &ask.bytes()).len(), 10);
         target.assert_at_rest();
     }
 }
@@ -114,7 +120,7 @@ fn link_that_is_down_for_a_while() {
             target.settle();
             assert_eq!(target.sent(0), [] as [Vec<u8>; 0]);
             assert!(target.workers[0].is_busy(), "replies wait");
-            let lost = target.count(|counters| counters.tx_full) as usize;
+            let lost = target.count(|counters| counters.tx_full + counters.over_share) as usize;
             assert!(lost > 0);
             target.wires[0].set_down(false);
             target.settle();

@@ -18,10 +18,10 @@ const PER_HOST_MAX: usize = 4;
 const UNKNOWN_MAX: usize = 16;
 
 /// Exports visited in a turn that executes nothing else.
-const IDLE_STEPS: u32 = 4;
+const IDLE_STEPS: usize = 4;
 
-/// Exports visited for each request executed otherwise: 1 in so many.
-const BUSY_SHARE: u32 = 16;
+/// In other turns, one export is visited for this many requests.
+const BUSY_SHARE: usize = 16;
 
 /// A request to several exports.
 #[derive(Debug)]
@@ -36,22 +36,18 @@ pub(super) struct FanOut {
     pub since_ns: u64,
     /// The last export visited.
     pub visited: Option<Address>,
-    /// Whether an export was found.
-    pub found: bool,
 }
 
 /// The requests to several exports that a worker works on.
 #[derive(Debug)]
 pub(super) struct FanOuts {
     waiting: VecDeque<FanOut>,
-    /// Requests executed since the last step that was earned by them.
-    earned: u32,
 }
 
 impl FanOuts {
     /// None. Allocates all memory.
     pub fn new() -> Self {
-        Self { waiting: VecDeque::with_capacity(REQUESTS_MAX), earned: 0 }
+        Self { waiting: VecDeque::with_capacity(REQUESTS_MAX) }
     }
 
     /// Number of requests.
@@ -72,24 +68,16 @@ impl FanOuts {
     }
 
     /// Number of exports to visit in a turn that executed this many other requests.
-    pub fn steps(&mut self, others: usize) -> u32 {
-        if others == 0 {
-            return IDLE_STEPS;
-        }
-        self.earned = self.earned.saturating_add(others as u32);
-        let steps = self.earned / BUSY_SHARE;
-        self.earned %= BUSY_SHARE;
-        steps
+    pub fn steps(others: usize) -> usize {
+        if others == 0 { IDLE_STEPS } else { (others / BUSY_SHARE).max(1) }
     }
 
-    /// The request whose turn it is, and where it goes next. Return it with [`Self::push_back`].
-    pub fn next(&mut self, directory: &Directory) -> Option<(FanOut, Option<Owner>)> {
+    /// The request whose turn it is, and where it goes next, if it goes on. Return it with
+    /// [`Self::push_back`].
+    pub fn next(&mut self, directory: &Directory) -> Option<(FanOut, Option<(Address, Owner)>)> {
         let mut request = self.waiting.pop_front()?;
         match directory.step(&request.head.header, request.visited) {
-            Step::To(address, owner) => {
-                (request.visited, request.found) = (Some(address), true);
-                Some((request, Some(owner)))
-            }
+            Step::To(address, owner) => Some((request, Some((address, owner)))),
             Step::Past(address) => {
                 request.visited = Some(address);
                 self.push_back(request);

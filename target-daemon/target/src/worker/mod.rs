@@ -79,7 +79,7 @@ use self::messages::{Finished, Inbound};
 use self::pass::Pass;
 use self::trace::Tracing;
 use crate::command;
-use crate::ring::{BATCH, Candidates, FRAGMENTS_MAX, Frame, Lane, NoChunks, Rings, TxFull};
+use crate::ring::{BATCH, Candidates, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Export;
 use crate::store::Ring;
 use crate::wire::aoe::{Command, Header, Role};
@@ -244,7 +244,7 @@ impl<R: Rings> LaneState<R> {
     /// are left for others.
     fn has_room_for(&self, busy: u32) -> bool {
         let free = self.lane.chunks_free();
-        (busy < free && free > FRAGMENTS_MAX as u32 || busy == 0) && !self.is_sending_much()
+        (busy < free || busy == 0) && !self.is_sending_much()
     }
 
     fn is_sending_much(&self) -> bool {
@@ -481,26 +481,31 @@ impl<R: Rings> Worker<R> {
         }
         let directory = Arc::clone(&self.directory);
         let mut visited = 0;
-        for _ in 0..self.fan_outs.steps(others) {
-            visited += 1;
-            let Some((request, to)) = self.fan_outs.next(&directory) else { continue };
-            let FanOut { frame, head, at, .. } = &request;
-            let Some(owner) = to else {
-                if !request.found {
-                    self.stats.dropped(DropReason::Address);
-                }
-                self.release(*at, request.frame);
+        for _ in 0..FanOuts::steps(others) {
+            let Some((mut request, to)) = self.fan_outs.next(&directory) else {
+                visited += 1;
                 continue;
             };
-            let origin =
-                Origin { at: *at, received_ns: request.received_ns, since_ns: request.since_ns, held: true };
-            let copy = self.lanes.get_mut(*at).map(|own| own.lane.duplicate(frame));
-            if let Some(Ok(copy)) = copy {
-                self.dispatch_other(origin, copy, head, owner);
-            } else {
-                self.stats.counters.no_chunks += 1;
-            }
+            let FanOut { at, received_ns, since_ns, .. } = request;
+            let Some((address, owner)) = to else {
+                if request.visited.is_none() {
+                    self.stats.dropped(DropReason::Address);
+                }
+                self.release(at, request.frame);
+                visited += 1;
+                continue;
+            };
+            // Without a free chunk it waits for a later turn.
+            let copy = self.lanes.get_mut(at).map(|own| own.lane.duplicate(&request.frame));
+            let Some(Ok(copy)) = copy else {
+                self.fan_outs.push_back(request);
+                break;
+            };
+            let origin = Origin { at, received_ns, since_ns, held: true };
+            self.dispatch_other(origin, copy, &request.head, owner);
+            request.visited = Some(address);
             self.fan_outs.push_back(request);
+            visited += 1;
         }
         self.exports.harvest(&mut self.done, &mut self.stats);
         visited
@@ -541,8 +546,7 @@ impl<R: Rings> Worker<R> {
     #[cold]
     fn fan_out(&mut self, at: usize, frame: Frame, head: &Head, now_ns: u64) {
         let since_ns = self.pass.since_ns(false);
-        let request =
-            FanOut { frame, head: *head, at, received_ns: now_ns, since_ns, visited: None, found: false };
+        let request = FanOut { frame, head: *head, at, received_ns: now_ns, since_ns, visited: None };
         if let Err(frame) = self.fan_outs.push(request) {
             self.stats.counters.over_share += 1;
             self.release(at, frame);
