@@ -99,6 +99,10 @@ fn vblade(arguments: &Vblade) -> Result<(), u8> {
              `xblade serve` with durability=volatile does as vblade"
         );
     }
+    log::info!(
+        "vblade lets any host set config string, masks and reservation; xblade refuses that, and \
+         `xblade serve --host-settings volatile` does as vblade"
+    );
     serve(&options, None)
 }
 

@@ -42,6 +42,8 @@ mod drop_in;
 mod faults;
 #[path = "process/foreign.rs"]
 mod foreign;
+#[path = "process/host_settings.rs"]
+mod host_settings;
 #[path = "process/image.rs"]
 mod image;
 #[path = "process/interfaces.rs"]

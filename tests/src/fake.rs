@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use xblade::ring::Lane;
-use xblade::shelf::{Acl, Export, Settings};
+use xblade::shelf::{Acl, Export, HostSettings, Settings};
 use xblade::store::{self, Access, Durability, MemRegion, OpenOptions, RamStore, Ring, Store};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
@@ -342,6 +342,7 @@ fn distribute(exports: Vec<ExportPlan>, workers: u16, acl: &[Mac]) -> (Vec<Vec<E
                 model: Text::new("xblade"),
             },
             acl: acl.clone(),
+            host_settings: HostSettings::Allow,
         };
         shelves[usize::from(plan.worker)].push(Export::new(settings, plan.store));
         owners.push((address, plan.worker));

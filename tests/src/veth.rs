@@ -39,6 +39,10 @@ impl VethTarget {
         let mut arguments = exports(stand).to_vec();
         // The rules change sizes for a moment, so it must not check sizes by itself.
         arguments.extend(["--interface", OURS, "--no-probe", "--measure-every", "0"].map(str::to_owned));
+        if !options.contains(&"--host-settings") {
+            // The rules are about what hosts set, too.
+            arguments.extend(["--host-settings", "allow"].map(str::to_owned));
+        }
         arguments.extend(options.iter().map(|option| (*option).to_owned()));
         let daemon = serve(&pair.ours, &arguments, &[]);
         let mut veth = Self { daemon, socket, announced: Vec::new(), pair };

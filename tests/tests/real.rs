@@ -116,3 +116,32 @@ fn only_those_on_the_list_are_announced_to_and_answered() {
     let expected = ask.reply(MAIN, &ata_done(&ask.argument, 0x40, 0, &Stand::original(MAIN, 0, 1)));
     bench.expect(&ask, expected);
 }
+
+#[apply(needs_root!)]
+fn a_host_that_may_not_sets_nothing() {
+    let stand = Stand::new();
+    let mut target = VethTarget::start(&stand, 1500, &["--host-settings", "refuse"], 5);
+    let mut bench = Bench::new(&mut target, &stand, Variant::ALL[1]);
+    for (command, argument) in [
+        (QUERY, query(3, b"x")),
+        (QUERY, query(4, b"x")),
+        (RESERVE, reserve(1, 1, &[HOST])),
+        (RESERVE, reserve(2, 1, &[HOST])),
+    ] {
+        let ask = bench.ask(MAIN, command, argument);
+        let expected = ask.refusal(MAIN, 2);
+        bench.expect(&ask, expected);
+    }
+    let ask = bench.ask(MAIN, MASK, mask(1, 0, 2, &[(2, OTHER_HOST), (1, HOST)]));
+    let expected = ask.reply(MAIN, &mask(1, 1, 1, &[]));
+    bench.expect(&ask, expected);
+    // What is in force may be repeated.
+    for (command, argument) in
+        [(RESERVE, reserve(1, 0, &[])), (MASK, mask(1, 0, 0, &[])), (QUERY, query(0, b""))]
+    {
+        let ask = bench.ask(MAIN, command, argument.clone());
+        let argument = if command == QUERY { query_done(64, 2, 0, b"") } else { argument };
+        let expected = ask.reply(MAIN, &argument);
+        bench.expect(&ask, expected);
+    }
+}

@@ -168,6 +168,10 @@ pub struct Serve {
     #[arg(long = "allow", value_name = "MAC", value_delimiter = ',')]
     pub allow: Vec<Mac>,
 
+    /// Whether hosts may set config strings, MAC masks and reservations.
+    #[arg(long, value_enum, default_value_t)]
+    pub host_settings: HostSettings,
+
     /// Where the XDP program runs.
     #[arg(long, value_enum, default_value_t)]
     pub xdp_mode: XdpMode,
@@ -240,12 +244,13 @@ pub struct RingOptions {
 }
 
 impl Serve {
-    /// Applies the default access list to exports that have none, and makes paths
-    /// absolute.
+    /// Applies the defaults for hosts to exports that have none of their own, and makes
+    /// paths absolute.
     #[must_use]
     pub fn settled(mut self) -> Self {
         for export in &mut self.exports {
             export.allow.get_or_insert_with(|| self.allow.clone());
+            export.host_settings.get_or_insert(self.host_settings);
             export.store.make_absolute();
         }
         self
@@ -254,6 +259,11 @@ impl Serve {
     /// The initiators that may use an export; empty if all may.
     pub fn allowed<'a>(&'a self, export: &'a Export) -> &'a [Mac] {
         export.allow.as_deref().unwrap_or(&self.allow)
+    }
+
+    /// Whether hosts may set config string, mask list and reservation of an export.
+    pub fn host_settings(&self, export: &Export) -> HostSettings {
+        export.host_settings.unwrap_or(self.host_settings)
     }
 
     /// The initiators that may use at least one export; empty if all may.
@@ -292,6 +302,29 @@ pub struct Show {
     /// Whom to ask, and as what to print it.
     #[command(flatten)]
     pub reach: Reach,
+}
+
+/// Whether hosts may set config strings, MAC masks and reservations.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum HostSettings {
+    /// They may, and it survives a restart.
+    Allow,
+    /// They may, until the export is opened again.
+    Volatile,
+    /// They may not.
+    #[default]
+    Refuse,
+}
+
+impl HostSettings {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Volatile => "volatile",
+            Self::Refuse => "refuse",
+        }
+    }
 }
 
 /// Where the XDP program runs.

@@ -59,6 +59,8 @@ pub enum AskCommand {
         #[command(flatten)]
         reach: Reach,
     },
+    /// List config strings, or clear one.
+    ConfigStrings(Listed),
     /// List reservations, or clear one.
     Reservations(Listed),
     /// List MAC masks, or clear one.
@@ -159,12 +161,16 @@ pub struct One {
     pub reach: Reach,
 }
 
-/// Reservations or masks.
+/// Config strings, reservations or masks.
 #[derive(Args, Clone, Debug)]
 pub struct Listed {
     /// Clear that of this export (SHELF.SLOT).
     #[arg(long, value_name = "ADDRESS")]
     pub clear: Option<Address>,
+    /// Before that, have hosts set none of this export any more, until the file is read
+    /// again or xblade restarts: host-settings=refuse.
+    #[arg(long, requires = "clear")]
+    pub refuse: bool,
     /// Whom to ask.
     #[command(flatten)]
     pub reach: Reach,

@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+use clap::ValueEnum;
+
+use super::HostSettings;
 use super::suggest::{plain, suggest};
 use crate::store::{AUTO, OPTIONS, Opt, Options, Problem, Setting, StoreSpec, Takes, Value};
 use crate::wire::aoe::{Address, AddressError};
@@ -16,6 +19,13 @@ pub(super) const EXPORT_OPTIONS: &[Opt] = &[
         key: "allow",
         takes: Takes::Hosts,
         help: "serve only this initiator, rather than those of --allow; repeat it for more; allow=everybody: all",
+        ..Opt::FLAG
+    },
+    Opt {
+        key: "host-settings",
+        takes: Takes::Words(&["allow", "volatile", "refuse"]),
+        default: "refuse",
+        help: "whether hosts may set its config string, mask list and reservation, rather than --host-settings",
         ..Opt::FLAG
     },
     Opt {
@@ -51,6 +61,9 @@ pub struct Export {
     pub allow: Option<Vec<Mac>>,
     /// The worker that owns it; without one, workers are assigned in turn.
     pub worker: Option<u16>,
+    /// Whether hosts may set config string, mask list and reservation: `None` for the
+    /// default.
+    pub host_settings: Option<HostSettings>,
     /// Serve it even if hosts have used other data at its address.
     pub force: bool,
 }
@@ -132,8 +145,13 @@ impl Given {
             Some(Value::Number(worker)) => u16::try_from(worker).ok(),
             _ => None,
         };
+        let host_settings = match self.options.take("host-settings") {
+            Some(Value::Word(word)) => HostSettings::from_str(word, false).ok(),
+            _ => None,
+        };
         let force = self.options.take("force").is_some();
-        Ok(Export { address, store: StoreSpec::new(path, self.options), allow: self.allow, worker, force })
+        let store = StoreSpec::new(path, self.options);
+        Ok(Export { address, store, allow: self.allow, worker, host_settings, force })
     }
 }
 

@@ -16,11 +16,12 @@ mod vblade;
 pub use crate::store::in_largest_unit;
 pub use bounds::ring;
 pub use cli::{
-    AutoOff, Check, Cli, Command, Idle, Import, RingOptions, Serve, ServeArgs, Show, Spread, XdpMode,
+    AutoOff, Check, Cli, Command, HostSettings, Idle, Import, RingOptions, Serve, ServeArgs, Show, Spread,
+    XdpMode,
 };
 pub use client::{AskCommand, ExportCommand, Listed, One, Reach, Trace};
 pub use export::{Export, options};
-pub use file::{Diagnostic, Diagnostics, KEYS, Loaded, Span, export_from, load, parse};
+pub use file::{Diagnostic, Diagnostics, KEYS, Loaded, Span, export_from, host_name, load, parse};
 pub use service::{CONTROL, OnOff, STATE, ServiceOptions};
 pub use show::{to_json, to_table, to_toml};
 pub use top::Top;

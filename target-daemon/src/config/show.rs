@@ -58,6 +58,9 @@ fn export(export: &Export) -> Value {
     if let Some(macs) = &export.allow {
         rows.push(("allow", hosts(macs)));
     }
+    if let Some(settings) = export.host_settings {
+        rows.push(("host-settings", settings.word().into()));
+    }
     rows.push(("worker", export.worker.map_or(AUTO.into(), |worker| i64::from(worker).into())));
     rows.push(("force", export.force.into()));
     rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Table>().into()

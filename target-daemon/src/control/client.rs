@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use toml::Table;
 
 use super::call::{CallError, Client};
-use super::json::{Fields, MASK, RESERVATION, View};
+use super::json::{CONFIG, Fields, MASK, RESERVATION, View};
 use super::snapshot::Snapshot;
 use super::{print, trace};
 use crate::config::{AskCommand, Export, ExportCommand, Listed, Reach};
@@ -31,6 +31,7 @@ pub fn run(command: &AskCommand) -> Result<(), CallError> {
             change(reach, "POST", &forced("/v1/reload", *force), Value::Null)
         }
         AskCommand::Export(command) => export(command),
+        AskCommand::ConfigStrings(listed) => list(listed, "/config", CONFIG, print::config_strings),
         AskCommand::Reservations(listed) => list(listed, "/reservation", RESERVATION, print::reservations),
         AskCommand::Masks(listed) => list(listed, "/mask", MASK, print::masks),
     }
@@ -104,13 +105,14 @@ fn forced(path: &str, force: bool) -> String {
 }
 
 fn list(
-    Listed { clear, reach }: &Listed,
+    Listed { clear, refuse, reach }: &Listed,
     what: &str,
     fields: Fields,
     words: fn(&Snapshot) -> String,
 ) -> Result<(), CallError> {
     if let Some(address) = clear {
-        return change(reach, "DELETE", &of(*address, what), Value::Null);
+        let refuse = if *refuse { "?refuse=true" } else { "" };
+        return change(reach, "DELETE", &format!("{}{refuse}", of(*address, what)), Value::Null);
     }
     let exports: Snapshot = Client::new(&reach.control).get("/v1/exports")?;
     let to_value = |exports| serde_json::to_value(exports).unwrap_or_default();

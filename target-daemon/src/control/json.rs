@@ -30,7 +30,7 @@ pub const STATUS: Fields = fields![
     "workers" => fields!["worker", "lanes", "exports"],
     "exports" => fields![
         "address", "path", "size-bytes", "way", "read-only", "durability", "degraded", "stuck", "replaced",
-        "in-flight",
+        "in-flight", "host-settings", "changes" => CHANGES,
     ],
     "refused" => fields!["address", "path", "reason"],
 ];
@@ -55,10 +55,19 @@ pub const EXPORT: Fields = fields![
     "config-hex",
     "mask",
     "reservation",
+    "host-settings",
+    "changes" => CHANGES,
 ];
+
+const CHANGES: Fields = fields!["*" => fields![
+    "changed", "changed-by", "changed-at", "refused", "refused-by", "refused-at",
+]];
 
 /// `GET /v1/exports`.
 pub const EXPORTS: Fields = fields!["exports" => EXPORT];
+
+/// `GET /v1/exports/0.1/config`.
+pub const CONFIG: Fields = fields!["address", "config-text", "config-hex"];
 
 /// `GET /v1/exports/0.1/reservation`.
 pub const RESERVATION: Fields = fields!["address", "reservation"];

@@ -9,8 +9,9 @@ use rustix::event::{EventfdFlags, eventfd};
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::Snapshot;
+use crate::shelf::HostSetting;
 use crate::wire::aoe::Address;
-use crate::worker::{Clear, Tracer};
+use crate::worker::Tracer;
 
 /// Maximum number of requests in the channel.
 const WAITING_MAX: usize = 64;
@@ -111,8 +112,15 @@ pub enum Change {
         /// Why it is safe to do so; for the log.
         reason: String,
     },
-    /// Clears the reservation or the mask list of an export, also in the state folder.
-    Clear(Address, Clear),
+    /// Clears what hosts have set on an export, also in the state folder.
+    Clear {
+        /// The export.
+        address: Address,
+        /// What to clear.
+        setting: HostSetting,
+        /// Hosts may set nothing from now on.
+        refuse: bool,
+    },
 }
 
 /// The sending end of the channel. Clones send to the same thread.

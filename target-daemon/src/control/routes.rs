@@ -9,7 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 use hyper::body::Body as _;
 use serde::Serialize;
@@ -22,8 +22,8 @@ use super::json::{self, Fields, View};
 use super::snapshot::Snapshot;
 use super::{Answer, Change, ControlError, Request, RequestSender, body, trace};
 use crate::config;
+use crate::shelf::HostSetting;
 use crate::wire::aoe::Address;
-use crate::worker::Clear;
 
 /// Maximum size of a request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -95,16 +95,9 @@ pub fn router(sender: RequestSender) -> Router {
         .route("/v1/exports/{address}/read-only", post(read_only))
         .route("/v1/exports/{address}/resize", post(|to: To, At(at): At| change(to, Change::Resize(at))))
         .route("/v1/exports/{address}/recover", post(recover))
-        .route(
-            "/v1/exports/{address}/reservation",
-            get(|to: To, at: At| one(to, at, json::RESERVATION))
-                .delete(|to: To, At(at): At| change(to, Change::Clear(at, Clear::Reservation))),
-        )
-        .route(
-            "/v1/exports/{address}/mask",
-            get(|to: To, at: At| one(to, at, json::MASK))
-                .delete(|to: To, At(at): At| change(to, Change::Clear(at, Clear::Mask))),
-        )
+        .route("/v1/exports/{address}/config", host_setting(HostSetting::Config, json::CONFIG))
+        .route("/v1/exports/{address}/mask", host_setting(HostSetting::Mask, json::MASK))
+        .route("/v1/exports/{address}/reservation", host_setting(HostSetting::Reservation, json::RESERVATION))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -146,11 +139,26 @@ async fn reload(to: To, uri: Uri) -> Answered {
     change(to, Change::Reload { force }).await
 }
 
+/// Shows what hosts have set, and clears it.
+fn host_setting(setting: HostSetting, fields: Fields) -> MethodRouter<Questions> {
+    get(move |to: To, at: At| one(to, at, fields)).delete(async move |to: To, At(address): At, uri: Uri| {
+        let refuse = is_given(&uri, "refuse")?;
+        change(to, Change::Clear { address, setting, refuse }).await
+    })
+}
+
 fn is_forced(uri: &Uri) -> Result<bool, Error> {
-    match uri.query() {
-        None | Some("" | "force=false") => Ok(false),
-        Some("force=true") => Ok(true),
-        Some(other) => Err(bad(format!("{other}: means nothing here: give force=true, or nothing"))),
+    is_given(uri, "force")
+}
+
+/// Whether the query has this flag, the only one that the path takes.
+fn is_given(uri: &Uri, flag: &str) -> Result<bool, Error> {
+    let query = uri.query().unwrap_or_default();
+    match query.strip_prefix(flag) {
+        None if query.is_empty() => Ok(false),
+        Some("=false") => Ok(false),
+        Some("=true") => Ok(true),
+        _ => Err(bad(format!("{query}: means nothing here: give {flag}=true, or nothing"))),
     }
 }
 

@@ -7,14 +7,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::link::{Counter, Facts};
 use crate::observe::family::{DROPPED, XDP_FRAMES};
 use crate::observe::{Count, Distribution, ExportCounters, Latency, Operation, Outcome, Tally};
+use crate::shelf::HostSetting;
 use crate::store::SECTOR_BYTES;
 use crate::wire::ether::Mac;
-use crate::worker::{self, ExportSnapshot};
+use crate::worker::{self, ExportSnapshot, LastChange};
+
+/// Stands for the operator among hosts.
+const OPERATOR: &str = "operator";
 
 /// Values by operation; operations that never occurred may be left out.
 pub type ByOperation<T> = BTreeMap<String, T>;
@@ -169,6 +174,10 @@ pub struct Export {
     pub mask: Vec<String>,
     /// The holders of its reservation.
     pub reservation: Vec<String>,
+    /// Whether hosts may set these three: `allow`, `volatile` or `refuse`.
+    pub host_settings: String,
+    /// Requests of hosts to change them, by what they would change.
+    pub changes: BTreeMap<String, Changes>,
     /// Requests by operation and by outcome.
     pub requests: ByOperation<BTreeMap<String, u64>>,
     /// Its other counters.
@@ -182,6 +191,24 @@ pub struct Export {
     pub store: ByOperation<Times>,
     /// Service times of reads and writes together.
     pub times: Distribution,
+}
+
+/// Requests of hosts to change a config string, mask list or reservation.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Changes {
+    /// The number of changes.
+    pub changed: u64,
+    /// The host that made the last change, or `operator`; null if there was none.
+    pub changed_by: Option<String>,
+    /// When, in UTC.
+    pub changed_at: Option<String>,
+    /// The number of refused requests.
+    pub refused: u64,
+    /// The host that sent the last of these.
+    pub refused_by: Option<String>,
+    /// When, in UTC.
+    pub refused_at: Option<String>,
 }
 
 /// A latency distribution.
@@ -334,6 +361,9 @@ impl From<&ExportSnapshot> for Export {
             config_hex: hex::encode(&export.config),
             mask: export.mask.iter().map(Mac::to_string).collect(),
             reservation: export.reservation.iter().map(Mac::to_string).collect(),
+            changes: HostSetting::ALL
+                .map(|setting| (setting.name().to_owned(), Changes::from(export.changes.of(setting))))
+                .into(),
             requests: Operation::ALL.map(ended).into(),
             counters: *counters,
             response: times(response),
@@ -343,6 +373,22 @@ impl From<&ExportSnapshot> for Export {
             ..Self::default()
         }
     }
+}
+
+impl From<worker::Changes> for Changes {
+    fn from(worker::Changes { counts: [changed, refused], last }: worker::Changes) -> Self {
+        let by = |last: LastChange| last.by.map_or_else(|| OPERATOR.to_owned(), |mac| mac.to_string());
+        let [(changed_by, changed_at), (refused_by, refused_at)] =
+            last.map(|last| (last.map(by), last.and_then(|last| at(last.at_ns))));
+        Self { changed, changed_by, changed_at, refused, refused_by, refused_at }
+    }
+}
+
+/// The time of day at this time of the workers' clock, to the second.
+fn at(worker_ns: u64) -> Option<String> {
+    let ago = worker::now_ns().saturating_sub(worker_ns);
+    let then = Timestamp::now().checked_sub(SignedDuration::from_nanos(i64::try_from(ago).ok()?)).ok()?;
+    Some(then.round(Unit::Second).ok()?.to_string())
 }
 
 impl Export {

@@ -87,6 +87,7 @@ pub fn run(
                 SIGUSR1 => logging::say(&stats(&handlers::snapshot(served))),
                 SIGHUP => served.look_again(),
                 _ => {
+                    served.pool.log_host_changes(true);
                     info!("stopping: finishing what is under way");
                     return Ok(());
                 }
@@ -131,6 +132,7 @@ impl Served<'_> {
         self.pool.note_used();
         self.pool.watch_files();
         self.sizes.follow(&self.pool, &self.options);
+        self.pool.log_host_changes(false);
         self.too_long.warn(&self.pool, &self.interfaces);
         let now = self.pool.degraded();
         for address in now.iter().filter(|address| !self.degraded.contains(address)) {

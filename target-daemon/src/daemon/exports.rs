@@ -10,7 +10,7 @@ use super::quarantine;
 use super::state_writer;
 use crate::config::{self, Serve};
 use crate::privilege;
-use crate::shelf::{Acl, Export, Settings};
+use crate::shelf::{Acl, Export, HostSettings, Settings};
 use crate::store::disk::Persist;
 use crate::store::{
     self, Access, Data, Durability, OpenError, OpenErrorKind, OpenFile, Problem, SECTOR_BYTES, StoreSpec,
@@ -121,6 +121,15 @@ pub fn acl(options: &Serve, export: &config::Export) -> Acl {
     Acl::new(options.allowed(export).iter().copied())
 }
 
+/// Whether hosts may set config string, mask list and reservation of an export.
+pub fn host_settings(options: &Serve, export: &config::Export) -> HostSettings {
+    match options.host_settings(export) {
+        config::HostSettings::Allow => HostSettings::Allow,
+        config::HostSettings::Volatile => HostSettings::Volatile,
+        config::HostSettings::Refuse => HostSettings::Refuse,
+    }
+}
+
 /// Checks whether the store of an export could be opened, as far as that is visible without
 /// opening it.
 pub fn examine(wanted: &config::Export) -> Result<(), Failure> {
@@ -174,7 +183,8 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
     let info = StoreInfo::of(&opened, &wanted.store);
     let source = Source { data: opened.data, file: opened.file, is_writable: !read_only };
     let (store, told) = (opened.store, info.describe(read_only));
-    let settings = Settings { address, read_only, durability, names: names(wanted), acl };
+    let host_settings = host_settings(all, wanted);
+    let settings = Settings { address, read_only, durability, names: names(wanted), acl, host_settings };
     let geometry = store.geometry();
     let sectors = geometry.sectors;
     let mode = match (read_only, durability) {

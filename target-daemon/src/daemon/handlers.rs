@@ -1,6 +1,9 @@
 //! The handlers of control requests.
 
+use std::thread;
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::control::Served;
 use super::exports::Refused;
@@ -13,8 +16,9 @@ use super::sizes::in_words;
 use crate::config::{self, Export, Serve};
 use crate::control::snapshot::{self, Snapshot};
 use crate::control::{Answer, Change, ChangeReport, Changed, ControlError, Request};
+use crate::shelf::{HostSetting, HostSettings};
 use crate::wire::aoe::Address;
-use crate::worker::{Clear, WorkerCommand};
+use crate::worker::{Cleared, WorkerCommand};
 
 /// Handles one request.
 pub fn handle(request: Request, served: &mut Served<'_>) {
@@ -35,6 +39,7 @@ pub fn handle(request: Request, served: &mut Served<'_>) {
 }
 
 fn change(wanted: Change, answer: Answer<Changed>, served: &mut Served<'_>) {
+    let clearing;
     let (what, address, outcome) = match wanted {
         // systemd sees it as a reload by signal; the caller gets the result.
         Change::Reload { force } => {
@@ -57,12 +62,9 @@ fn change(wanted: Change, answer: Answer<Changed>, served: &mut Served<'_>) {
             (what, address, set_read_only(address, read_only, served))
         }
         Change::Resize(address) => ("export resize", address, resize(address, served)),
-        Change::Clear(address, what) => {
-            let (command, list) = match what {
-                Clear::Reservation => ("reservations --clear", "reservation"),
-                Clear::Mask => ("masks --clear", "mask list"),
-            };
-            (command, address, clear(address, what, list, served))
+        Change::Clear { address, setting, refuse } => {
+            clearing = format!("{} --clear", setting.command());
+            (clearing.as_str(), address, clear(address, setting, refuse, served))
         }
     };
     // Logs a refusal as well: the person who looks for the reason may not be the caller.
@@ -154,6 +156,7 @@ fn add(mut export: Export, served: &mut Served<'_>) -> Changed {
         )));
     }
     export.allow.get_or_insert_with(|| served.options.allow.clone());
+    export.host_settings.get_or_insert(served.options.host_settings);
     let mut next = served.options.clone();
     let force = std::mem::take(&mut export.force);
     next.exports.push(export);
@@ -254,15 +257,73 @@ fn resize(address: Address, served: &mut Served<'_>) -> Changed {
     }))
 }
 
-fn clear(address: Address, what: Clear, list: &str, served: &mut Served<'_>) -> Changed {
-    let owner = known(address, served)?.owner;
-    let cleared = served.pool.ask(owner, |index, to| WorkerCommand::Clear(index, what, to));
-    cleared.ok_or_else(|| {
-        ControlError::Machine(format!(
-            "{address}: this is in force, but cannot be kept now: look at the disk with the state folder"
-        ))
-    })?;
-    Ok(logged(format!("{address} has no {list} any more")))
+/// How long a clear waits for the state writer.
+const SAVED_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long it waits before it asks again, if the state writer is busy.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Clears what hosts have set. With `refuse`, they can set nothing from before that on.
+fn clear(address: Address, setting: HostSetting, refuse: bool, served: &mut Served<'_>) -> Changed {
+    let mut settings = known(address, served)?.settings.clone();
+    let mut report = ChangeReport::default();
+    let export = served.options.exports.iter_mut().find(|export| export.address == address);
+    if refuse
+        && settings.host_settings != HostSettings::Refuse
+        && let Some(export) = export
+    {
+        export.host_settings = Some(config::HostSettings::Refuse);
+        settings.host_settings = HostSettings::Refuse;
+        served.pool.change(export, settings);
+        let line = format!("{address} has host-settings = \"refuse\" until the configuration is read again");
+        report.lines.extend(logged(line).lines);
+    }
+    let (noun, entry) = (setting.noun(), known(address, served)?);
+    until_saved(served, entry, setting).map_err(|why| ControlError::Machine(format!("{address}: {why}")))?;
+    let may = entry.settings.host_settings != HostSettings::Refuse;
+    let is_set_again = may
+        && served.pool.snapshot_of(entry.owner).is_some_and(|now| match setting {
+            HostSetting::Config => !now.config.is_empty(),
+            HostSetting::Mask => !now.mask.is_empty(),
+            HostSetting::Reservation => !now.reservation.is_empty(),
+        });
+    let line = match is_set_again {
+        true => format!(
+            "{address}: the {noun} was cleared, and a host has set it again: `xblade {} --clear {address} --refuse` \
+             takes that away from hosts",
+            setting.command()
+        ),
+        false => format!("{address} has no {noun} any more"),
+    };
+    report.lines.extend(logged(line).lines);
+    Ok(report)
+}
+
+/// Has a value cleared, and waits until that is saved.
+///
+/// # Errors
+///
+/// It is not, with the reason.
+fn until_saved(served: &Served<'_>, entry: &ExportEntry, setting: HostSetting) -> Result<(), &'static str> {
+    const HANGS: &str = "its worker does not answer: a store of it hangs: look at the disk";
+    let worker = served.pool.workers.get(usize::from(entry.owner.worker)).ok_or(HANGS)?;
+    let deadline = Instant::now() + SAVED_WITHIN;
+    loop {
+        let (to, from) = bounded(1);
+        if !worker.insist(WorkerCommand::Clear(entry.owner.export, setting, to)) {
+            return Err(HANGS);
+        }
+        match from.recv_deadline(deadline) {
+            Ok(Cleared::Saved) => return Ok(()),
+            Ok(Cleared::Busy) if Instant::now() < deadline => thread::sleep(ASK_AGAIN),
+            Ok(Cleared::Busy) | Err(RecvTimeoutError::Timeout) => {
+                return Err(
+                    "this is in force, but cannot be kept now: look at the disk with the state folder",
+                );
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err("it was not cleared: ask again"),
+        }
+    }
 }
 
 fn logged(line: String) -> ChangeReport {

@@ -16,6 +16,7 @@ mod conflict_probe;
 mod control;
 mod exports;
 mod failure;
+mod host_settings;
 mod preflight;
 mod interface;
 mod state_writer;

@@ -193,6 +193,7 @@ impl WorkerPool {
                 way: entry.info.describe(snapshot.read_only),
                 worker,
                 durability: durability.to_owned(),
+                host_settings: entry.wanted.host_settings.unwrap_or_default().word().to_owned(),
                 degraded: degraded.contains(address),
                 stuck: stuck.contains(address),
                 replaced: entry.replaced.is_some(),
@@ -202,7 +203,7 @@ impl WorkerPool {
         exports
     }
 
-    fn snapshot_of(&self, owner: Owner) -> Option<ExportSnapshot> {
+    pub(super) fn snapshot_of(&self, owner: Owner) -> Option<ExportSnapshot> {
         self.ask(owner, WorkerCommand::Export).flatten()
     }
 

@@ -26,7 +26,7 @@ struct Difference {
     removed: Vec<Export>,
     /// Exports whose store must be reopened: the old and the new configuration.
     reopened: Vec<(Export, Export)>,
-    /// Exports whose allowed hosts change.
+    /// Exports with other rules for hosts.
     changed: Vec<Export>,
 }
 
@@ -183,10 +183,16 @@ fn refuse_no_interface(now: &Serve, next: &Serve) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses changes to anything except exports, allowed hosts and the measuring interval.
+/// Refuses changes to anything except exports, rules for hosts and the measuring interval.
 fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), Failure> {
     let fixed = |serve: &Serve| -> BTreeMap<String, toml::Value> {
-        let rest = Serve { exports: Vec::new(), allow: Vec::new(), measure_every: 0, ..serve.clone() };
+        let rest = Serve {
+            exports: Vec::new(),
+            allow: Vec::new(),
+            host_settings: config::HostSettings::default(),
+            measure_every: 0,
+            ..serve.clone()
+        };
         let flat = |(key, value): (String, toml::Value)| match value {
             toml::Value::Table(section) => {
                 section.into_iter().map(|(name, value)| (format!("{key}.{name}"), value)).collect()
@@ -219,7 +225,9 @@ fn compare(now: &Serve, next: &Serve, again: Option<Address>) -> Difference {
                 let is_same = before.store == export.store && before.worker == export.worker;
                 if !is_same || again == Some(address) {
                     difference.reopened.push((before, export));
-                } else if now.allowed(&before) != next.allowed(&export) {
+                } else if now.allowed(&before) != next.allowed(&export)
+                    || now.host_settings(&before) != next.host_settings(&export)
+                {
                     difference.changed.push(export);
                 }
             }
@@ -279,7 +287,12 @@ fn change(pool: &mut WorkerPool, export: &Export, options: &Serve) {
     let settings = pool.registry.get(export.address).map(|entry| entry.settings.clone());
     if let Some(mut settings) = settings {
         settings.acl = exports::acl(options, export);
+        let before = std::mem::replace(&mut settings.host_settings, exports::host_settings(options, export));
+        let now = settings.host_settings;
         pool.change(export, settings);
+        if now != before {
+            pool.warn_of_old(export.address);
+        }
     }
 }
 

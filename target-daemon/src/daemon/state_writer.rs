@@ -19,6 +19,7 @@ use log::{error, info};
 use twox_hash::XxHash3_64;
 
 use super::failure::{Context, Failure, is_out_of_files};
+use super::host_settings::warn_of_old;
 use crate::config;
 use crate::plant::{Bug, planted};
 use crate::privilege::{self, Role};
@@ -152,7 +153,9 @@ fn run(
         };
         let limit = if failing { AGAIN } else { Duration::from_millis(200) };
         let first = states.recv_timeout(if ends { Duration::ZERO } else { limit });
-        waiting.extend(first.into_iter().chain(states.try_iter()).map(|keep| (keep.key.clone(), keep)));
+        // Bounded, so that states are written while workers send more.
+        let more = states.try_iter().take(WAITING_MAX);
+        waiting.extend(first.into_iter().chain(more).map(|keep| (keep.key.clone(), keep)));
         let failed_before = std::mem::take(&mut failing);
         let mut failed = |text: String| {
             if !failed_before {
@@ -234,6 +237,8 @@ pub fn restore(
     for (count, what) in lists.into_iter().filter(|(count, _)| *count > 0) {
         info!("{}: has a {what} of {count} host(s), from before", wanted.address);
     }
+    let lengths = [saved.config.len(), saved.mask.len(), saved.reservation.len()];
+    warn_of_old(wanted.address, export.state.settings.host_settings, lengths);
     Ok(())
 }
 

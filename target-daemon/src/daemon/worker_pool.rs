@@ -12,6 +12,7 @@ use log::{info, warn};
 
 use super::exports::Opened;
 use super::failure::{Context, Failure};
+use super::host_settings::HostLog;
 use super::interface::{Interface, PlacedLane, hosts, names_of, seed};
 use super::plan;
 use super::registry::{ExportEntry, ExportRegistry};
@@ -54,6 +55,7 @@ pub struct WorkerPool {
     pub(super) in_flight: u16,
     pub(super) state_writer: Option<StateWriter>,
     pub(super) watcher: Watcher,
+    pub(super) host_log: HostLog,
 }
 
 /// What was not finished when the workers were stopped.
@@ -105,6 +107,7 @@ impl WorkerPool {
             in_flight: plan::in_flight(options),
             state_writer: None,
             watcher: Watcher::start()?,
+            host_log: HostLog::new(),
         };
         let parts = groups.into_iter().zip(rings).zip(shelves).zip(channels).enumerate();
         for (index, (((lanes, ring), exports), (channels, waker))) in parts {
@@ -121,6 +124,7 @@ impl WorkerPool {
                 buffer_count: options.buffer_count,
                 in_flight: pool.in_flight,
             });
+            worker.set_change_log(pool.host_log.sender());
             if folder.is_some() {
                 worker.set_state_writer(inbox.0.clone());
             }

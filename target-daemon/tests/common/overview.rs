@@ -1,16 +1,17 @@
 //! A snapshot in which every metric has a sample, and all numbers differ.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use xblade::control::Snapshot;
-use xblade::control::snapshot::{Export, Interface, Refused};
+use xblade::control::snapshot::{Changes, Export, Interface, Refused};
 use xblade::link::{Counter, Facts};
 use xblade::observe::{Operation, Outcome, Tally};
 use xblade::ring::{LaneCounters, RingStatistics};
 use xblade::store::Geometry;
 use xblade::wire::aoe::Address;
 use xblade::wire::ether::Mac;
-use xblade::worker::{self, ExportSnapshot, LaneSnapshot, Stats, lane_rows};
+use xblade::worker::{self, ExportSnapshot, HostChanges, LaneSnapshot, Stats, lane_rows};
 
 pub fn overview() -> Snapshot {
     let interfaces = vec![interface("eth1", 3, count(300)), interface("eth2.7", 4, count(400))];
@@ -102,8 +103,24 @@ pub fn export(shelf: u16, slot: u8) -> Export {
         worker: 1,
         durability: "durable".to_owned(),
         stuck: true,
+        host_settings: "refuse".to_owned(),
+        changes: changes(),
         ..Export::from(&of_worker(shelf, slot))
     }
+}
+
+/// A mask list that two hosts have changed, and another tried to.
+pub fn changes() -> BTreeMap<String, Changes> {
+    let none = |name: &str| (name.to_owned(), Changes::default());
+    let mask = Changes {
+        changed: 2,
+        changed_by: Some("02:00:00:00:00:01".to_owned()),
+        changed_at: Some("2026-01-02T03:04:05Z".to_owned()),
+        refused: 70_000,
+        refused_by: Some("02:00:00:00:00:09".to_owned()),
+        refused_at: Some("2026-01-02T03:05:06Z".to_owned()),
+    };
+    [none("config"), ("mask".to_owned(), mask), none("reservation")].into()
 }
 
 pub fn of_worker(shelf: u16, slot: u8) -> ExportSnapshot {
@@ -132,6 +149,7 @@ pub fn of_worker(shelf: u16, slot: u8) -> ExportSnapshot {
         config: b"config".to_vec(),
         mask: vec![Mac([2, 0, 0, 0, 0, 1])],
         reservation: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],
+        changes: HostChanges::default(),
         tally,
     }
 }

@@ -20,6 +20,9 @@ const ROWS: &[(&str, &str)] = &[
         "--allow 52:54:00:00:00:01,52:54:00:00:00:07",
         "allow = ['hosts']\n[acl]\nhosts = ['52:54:00:00:00:01', 'backup']",
     ),
+    ("--host-settings allow", "host-settings = 'allow'"),
+    ("--host-settings volatile", "host-settings = 'volatile'"),
+    ("--host-settings refuse", ""),
     ("--measure-every 0", "measure-every = 0"),
     ("--measure-every 60", "measure-every = 60"),
     ("--no-probe", "probe = false"),
@@ -85,6 +88,9 @@ const EXPORT_ROWS: &[(&str, &str)] = &[
     (",store=mmap,huge", "store = 'mmap'\nhuge = true"),
     ("", "pin = false\nhuge = false"),
     (",allow=52:54:00:00:00:01,allow=52:54:00:00:00:07", "allow = ['52:54:00:00:00:01', 'backup']"),
+    (",host-settings=allow", "host-settings = 'allow'"),
+    (",host-settings=volatile", "host-settings = 'volatile'"),
+    (",host-settings=refuse", ""),
     (",allow=everybody", "allow = 'everybody'"),
 ];
 

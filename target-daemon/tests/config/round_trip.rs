@@ -1,7 +1,9 @@
 //! The output of `show` is equivalent to the configuration shown.
 
 use proptest::prelude::*;
-use xblade::config::{self, AutoOff, Export, Idle, RingOptions, Serve, ServiceOptions, Spread, XdpMode};
+use xblade::config::{
+    self, AutoOff, Export, HostSettings, Idle, RingOptions, Serve, ServiceOptions, Spread, XdpMode,
+};
 use xblade::store::StoreSpec;
 use xblade::wire::aoe::Address;
 use xblade::wire::ether::Mac;
@@ -52,13 +54,16 @@ fn options() -> impl Strategy<Value = String> {
     prop_oneof![4 => file, 1 => none]
 }
 
+const HOST_SETTINGS: [HostSettings; 3] = [HostSettings::Allow, HostSettings::Volatile, HostSettings::Refuse];
+
 fn export(n: usize) -> impl Strategy<Value = Export> {
-    (path(n), options(), hosts(), prop::option::of(0u16..1024), any::<bool>()).prop_map(
-        move |(path, options, allow, worker, force)| {
+    (path(n), options(), hosts(), prop::option::of(0u16..1024), 0..3usize, any::<bool>()).prop_map(
+        move |(path, options, allow, worker, settings, force)| {
             let address = Address { shelf: n as u16 * 300, slot: n as u8 };
             let parsed: Export = format!("{address}=/x{options}").parse().unwrap();
             let store = StoreSpec::new(path, parsed.store.options().clone());
-            Export { address, store, allow: Some(allow), worker, force }
+            let host_settings = Some(HOST_SETTINGS[settings]);
+            Export { address, store, allow: Some(allow), host_settings, worker, force }
         },
     )
 }
@@ -77,10 +82,18 @@ fn serve() -> impl Strategy<Value = Serve> {
     let exports = (1..6usize).prop_flat_map(|count| (0..count).map(export).collect::<Vec<_>>());
     let names = prop::collection::btree_set("[a-z][a-z0-9.-]{0,13}[*?]?", 1..4);
     let cores = prop::collection::btree_set(0..u32::MAX as usize, 0..4);
-    let words = (0..3usize, 0..3usize, any::<[bool; 4]>());
+    let words = (0..3usize, 0..3usize, 0..3usize, any::<[bool; 4]>());
     let numbers = (2..=u16::MAX, 1..=u16::MAX, any::<u32>());
     (exports, names, hosts(), cores, words, rings(), numbers).prop_map(
-        |(exports, names, allow, cores, (mode, spread, [copy, fragment, spin, no_probe]), rings, numbers)| {
+        |(
+            exports,
+            names,
+            allow,
+            cores,
+            (mode, spread, settings, [copy, fragment, spin, no_probe]),
+            rings,
+            numbers,
+        )| {
             Serve {
                 exports,
                 interfaces: names.into_iter().collect(),
@@ -94,6 +107,7 @@ fn serve() -> impl Strategy<Value = Serve> {
                 idle: if spin { Idle::Spin } else { Idle::Adaptive },
                 spread: [Spread::Auto, Spread::All, Spread::Off][spread],
                 rings,
+                host_settings: HOST_SETTINGS[settings],
                 measure_every: numbers.2,
                 no_probe,
                 service: ServiceOptions::default(),

@@ -14,6 +14,7 @@ fn changes_reach_the_control_thread() {
         ("POST", "/v1/exports/0.1/read-only", r#"{"read-only": false}"#, "0.1 takes writes"),
         ("POST", "/v1/exports/0.1/resize", "", "0.1 measured"),
         ("DELETE", "/v1/exports/0.1/reservation", "", "0.1 reservation cleared"),
+        ("DELETE", "/v1/exports/0.1/config?refuse=true", "", "0.1 config cleared, refused"),
         ("DELETE", "/v1/exports/0.1/mask", "", "0.1 mask cleared"),
     ];
     for (method, uri, body, expected) in rows {

@@ -202,13 +202,19 @@ fn exports_come_and_go_by_commands() {
     rig.host.assert_silence(at(0, 2));
     let (code, _, err) = rig.run("export remove 0.2");
     assert!(code == 2 && err.contains("no export 0.2"), "{err}");
-    for what in ["export resize", "export read-only", "reservations --clear", "masks --clear"] {
+    for what in [
+        "export resize",
+        "export read-only",
+        "reservations --clear",
+        "masks --clear",
+        "config-strings --clear",
+    ] {
         assert_eq!(rig.run(&format!("{what} 0.2")).0, 2, "{what}");
     }
     for what in ["remove", "resize", "read-only"].map(|what| format!("export {what}")) {
         rig.daemon.wait_for(&format!("{what} 0.2 was refused: there is no export 0.2: there are 0.1"));
     }
-    for what in ["reservations", "masks"] {
+    for what in ["reservations", "masks", "config-strings"] {
         rig.daemon.wait_for(&format!("{what} --clear 0.2 was refused: there is no export 0.2"));
     }
     assert_eq!(rig.json("status")["exports"].as_array().map(Vec::len), Some(1));

@@ -41,7 +41,9 @@ fn inner_times(value: &Value, found: &mut BTreeSet<String>) {
 fn fields() -> BTreeSet<String> {
     let fake = Fake::new();
     let mut found = BTreeSet::from(["changed", "error", "read-only", "export"].map(str::to_owned));
-    for uri in ["status", "stats", "exports", "exports/0.1/reservation", "exports/0.1/mask"] {
+    for uri in
+        ["status", "stats", "exports", "exports/0.1/reservation", "exports/0.1/mask", "exports/0.1/config"]
+    {
         keys(&get(&fake.path, &format!("/v1/{uri}")).json(), &mut found);
     }
     let mut trace = Watcher::new(&fake.path, "");

@@ -8,7 +8,6 @@ use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use xblade::control::{self, Change, ChangeReport, ControlError, Handle, Request, RequestQueue, Snapshot};
-use xblade::worker::Clear;
 
 use crate::image::Dir;
 use crate::sample;
@@ -159,8 +158,9 @@ fn answer(ask: Request, log: &Mutex<Vec<String>>) {
                 note(if force { "reloaded by force" } else { "reloaded" }.to_owned());
                 Ok(ChangeReport::default())
             }
-            Change::Clear(address, Clear::Reservation) => one(address, "reservation cleared"),
-            Change::Clear(address, Clear::Mask) => one(address, "mask cleared"),
+            Change::Clear { address, setting, refuse } => {
+                one(address, &format!("{} cleared{}", setting.name(), if refuse { ", refused" } else { "" }))
+            }
         }),
         Request::Trace { tracer, answer } => {
             note(format!("traces: one of {}, dropped: {}", tracer.every, tracer.dropped));

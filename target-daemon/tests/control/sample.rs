@@ -73,6 +73,8 @@ pub fn export(slot: u8) -> Export {
         path: Some("/srv/x".to_owned()),
         way: "direct, one sync for a group of writes".to_owned(),
         durability: "durable".to_owned(),
+        host_settings: "refuse".to_owned(),
+        changes: full::changes(),
         ..Export::from(&of_worker)
     }
 }
@@ -91,6 +93,7 @@ fn nothing(slot: u8) -> Export {
     Export {
         way: "nothing".to_owned(),
         durability: "volatile".to_owned(),
+        host_settings: "allow".to_owned(),
         degraded: true,
         ..Export::from(&of_worker)
     }

@@ -38,13 +38,16 @@ store = 'null'
 length = '1MiB'
 ";
 
-/// `N` for each number that is the whole value of a line.
+/// `N` for each number that is the whole value of a line, `T` for each time.
 fn without_values(text: &str, before: &str) -> String {
     let line = |line: &str| match line.rsplit_once(before) {
         Some((key, value))
             if !line.starts_with('#') && value.trim_end_matches(',').parse::<f64>().is_ok() =>
         {
             format!("{key}{before}N{}\n", if value.ends_with(',') { "," } else { "" })
+        }
+        Some((key, value)) if key.ends_with("-at\"") && value.ends_with("Z\",") => {
+            format!("{key}{before}T,\n")
         }
         _ => format!("{line}\n"),
     };
@@ -93,7 +96,9 @@ fn golden_running_service() {
     let configured = |exports: &str| {
         let service =
             format!("control = '%/socket'\nstate = '%/state'\nfolders = ['%']\nmetrics = '{METRICS}'\n");
-        let text = format!("interfaces = ['{OURS}']\n[workers]\ncores = [0]\n[service]\n{service}{exports}");
+        let text = format!(
+            "interfaces = ['{OURS}']\nhost-settings = 'allow'\n[workers]\ncores = [0]\n[service]\n{service}{exports}"
+        );
         fs::write(&file, text.replace('%', &place)).unwrap();
     };
     configured(EXPORTS);

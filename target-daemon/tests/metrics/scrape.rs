@@ -85,7 +85,7 @@ impl<'a> Prometheus<'a> {
         until("every rule was evaluated", || {
             let rules = self.api("rules");
             let rules = rules["data"]["groups"][0]["rules"].as_array().unwrap().clone();
-            assert_eq!(rules.len(), 13);
+            assert_eq!(rules.len(), 15);
             assert!(rules.iter().all(|rule| rule["health"] != "err"), "{rules:?}");
             rules.iter().all(|rule| rule["health"] == "ok")
         });

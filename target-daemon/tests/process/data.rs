@@ -94,7 +94,8 @@ impl Rig {
 
 fn arguments(dir: &Dir, exports: &str) -> String {
     let dir = dir.path().display().to_string();
-    format!("{exports} -i {OURS} --control %/ctl --state %/state --measure-every 0").replace('%', &dir)
+    format!("{exports} -i {OURS} --control %/ctl --state %/state --measure-every 0 --host-settings allow")
+        .replace('%', &dir)
 }
 
 #[apply(needs_root!)]

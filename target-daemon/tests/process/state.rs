@@ -29,7 +29,7 @@ impl Rig {
     fn arguments(&self) -> String {
         let [a, b] = &self.images;
         let state = self.folder().display().to_string();
-        format!("0.1={a} 0.2={b} -i {OURS} --state {state}")
+        format!("0.1={a} 0.2={b} -i {OURS} --state {state} --host-settings allow")
     }
 
     fn folder(&self) -> PathBuf {

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The tools that speak AoE themselves. They ignore replies shorter than 60 bytes, and no
 # NIC on this path pads, so the target must.
-EXPORTS='0.1=64M'
+EXPORTS='0.1=64M,host-settings=allow'
 
 guest() {
     wait_up e0.1

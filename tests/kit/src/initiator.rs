@@ -293,7 +293,11 @@ impl Initiator {
             let left = end.saturating_duration_since(Instant::now());
             match self.socket.receive(left) {
                 Ok(Some(frame)) if is_wanted(&frame) => return Some(frame),
-                Ok(Some(frame)) => self.heard.push_back(frame),
+                Ok(Some(mut frame)) => {
+                    // It was received into a buffer for the longest.
+                    frame.shrink_to_fit();
+                    self.heard.push_back(frame);
+                }
                 Ok(None) => return None,
                 // Reported once when the interface goes down.
                 Err(e) if e.raw_os_error() == Some(libc::ENETDOWN) => {}

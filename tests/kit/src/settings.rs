@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use xblade_wire::aoe::{Address, Command};
 use xblade_wire::ether::Mac;
-use xblade_wire::{Body, mask, query, reserve};
+use xblade_wire::{Body, Response, mask, query, reserve};
 
 use crate::initiator::Initiator;
 use crate::namespace::PATIENCE;
@@ -33,6 +33,22 @@ impl Initiator {
         let directives = [[0, 1, a, b, c, d, e, f]];
         let request = mask::Request::Edit(&directives);
         self.sets(at, Command::Mask, Body::Mask(request), limit)
+    }
+
+    /// Sends a request to set something. Its error: 0 if there is none, that of the mask
+    /// list if it is about that. `None` if there is no reply in time.
+    pub fn error_of(&mut self, at: Address, body: Body<'_>, limit: Duration) -> Option<u8> {
+        let command = match body {
+            Body::Mask(_) => Command::Mask,
+            Body::Reserve(_) => Command::Reserve,
+            _ => Command::Query,
+        };
+        let tag = self.send(at, command, body, &[]);
+        let frame = self.wait(limit, |response| response.header.tag == tag)?;
+        let header = Response::parse(&frame).unwrap().header;
+        let (flags, error) = (frame[header.l2_len()], frame[header.l2_len() + 1]);
+        assert_eq!(flags & 0x04 != 0, error != 0, "{frame:02x?}");
+        Some(if command == Command::Mask && error == 0 { frame[header.argument_offset() + 2] } else { error })
     }
 
     fn sets(&mut self, at: Address, command: Command, body: Body<'_>, limit: Duration) -> bool {

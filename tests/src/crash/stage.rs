@@ -69,6 +69,7 @@ impl<'a> Stage<'a> {
         let mut arguments = [&export, "--interface", OURS, "--no-probe"].map(str::to_owned).to_vec();
         if let Some(folder) = &self.state {
             arguments.extend(["--state".to_owned(), folder.display().to_string()]);
+            arguments.extend(["--host-settings", "allow"].map(str::to_owned));
         }
         let environment: Vec<_> = self.options.plant.iter().map(|bug| ("XBLADE_PLANT", &**bug)).collect();
         let daemon = serve(&self.pair.ours, &arguments, &environment);

@@ -1,18 +1,18 @@
 //! Attaching and detaching exports between two turns, and saving state before it is
 //! acknowledged.
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 use xblade::observe::{Operation, Outcome};
-use xblade::shelf::{Acl, Export, Settings};
+use xblade::shelf::{Acl, Export, HostSetting, HostSettings, Saved, Settings};
 use xblade::store::{Durability, Store};
 use xblade::wire::DropReason;
-use xblade::wire::aoe;
 use xblade::wire::identify::{Names, Text};
-use xblade::worker::{Clear, ExportRuntime, Owner, SaveAck, WorkerCommand};
+use xblade::wire::{aoe, ether};
+use xblade::worker::{Cleared, ExportRuntime, HostChange, Owner, SaveAck, SaveRequest, WorkerCommand};
 use xblade_sim::FakeStore;
 use xblade_sim::store::Order;
-use xblade_tests::frame::{Ask, QUERY, RESERVE, mac, query, query_done, reserve};
-use xblade_tests::{Address, FakeTarget, pattern};
+use xblade_tests::frame::{Ask, MASK, QUERY, RESERVE, mac, mask, query, query_done, reserve};
+use xblade_tests::{Address, FakeTarget, HOST, pattern};
 
 use crate::channels::on_lane;
 use crate::{DISK, SECOND, good, read, release_all, store, target, write};
@@ -24,6 +24,7 @@ fn settings(at: Address) -> Settings {
         durability: Durability::Durable,
         names: Names { serial: Text::new("serial"), firmware: Text::new("1"), model: Text::new("xblade") },
         acl: Acl::default(),
+        host_settings: HostSettings::Allow,
     }
 }
 
@@ -260,7 +261,14 @@ fn what_is_set_is_acknowledged_when_it_is_kept() {
     target.assert_at_rest();
 }
 
-/// Each reply waits for its own revision, not for the first one saved.
+/// Acknowledges a state.
+fn saved(target: &mut FakeTarget, save: &SaveRequest) {
+    target.order(WorkerCommand::Saved(SaveAck { export: 0, number: save.number, revision: save.revision }));
+    target.settle();
+}
+
+/// Each reply waits for its own revision, not for the first one saved. What is set while a
+/// state is being saved goes with the next one.
 #[test]
 fn a_revision_that_is_kept_answers_no_later_one() {
     let store = store(Order::Submitted, 64);
@@ -272,18 +280,15 @@ fn a_revision_that_is_kept_answers_no_later_one() {
     for ask in &asks {
         assert_eq!(target.channels(0, &ask.bytes()), Vec::<Vec<u8>>::new());
     }
-    // First the first one, then the last, which includes the second.
-    let keeps: Vec<_> = writer.try_iter().collect();
-    for (save, answered) in [(&keeps[0], &asks[..1]), (&keeps[2], &asks[1..])] {
-        target.order(WorkerCommand::Saved(SaveAck {
-            export: 0,
-            number: save.number,
-            revision: save.revision,
-        }));
-        target.settle();
+    for (string, answered) in [([1], &asks[..1]), ([3], &asks[1..])] {
+        let save = writer.try_recv().unwrap();
+        assert_eq!(save.saved.config, string);
+        assert!(writer.try_recv().is_err(), "one at a time");
+        saved(&mut target, &save);
         let done = |ask: &Ask| ask.reply(DISK, &query_done(64, 16, 4, &[ask.tag as u8]));
         assert_eq!(target.sent(0), answered.iter().map(done).collect::<Vec<_>>());
     }
+    assert!(writer.try_recv().is_err(), "all is saved");
     target.assert_at_rest();
 }
 
@@ -307,30 +312,183 @@ fn who_waits_for_a_state_when_its_export_leaves_gets_no_answer() {
 }
 
 #[test]
-fn a_full_writer_is_asked_again_by_the_host() {
+fn a_full_writer_is_asked_again() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
     let (to, writer) = bounded(1);
+    target.workers[0].set_state_writer(to.clone());
+    let full = SaveRequest {
+        worker: 9,
+        export: 0,
+        number: 0,
+        revision: 0,
+        key: String::new(),
+        saved: Saved::default(),
+    };
+    to.send(full).unwrap();
+    let reserve =
+        |number: u32| Ask { tag: number, ..Ask::new(DISK, RESERVE, reserve(2, 1, &[mac(number as u8)])) };
+    assert_eq!(target.channels(0, &reserve(1).bytes()), Vec::<Vec<u8>>::new(), "its host asks again");
+    assert_eq!(cleared(&mut target, HostSetting::Reservation).try_recv(), Ok(Cleared::Busy));
+    drop(writer.try_recv().unwrap());
+    assert_eq!(target.channels(0, &reserve(2).bytes()), Vec::<Vec<u8>>::new());
+    let save = writer.try_recv().unwrap();
+    assert_eq!(save.saved.reservation, [ether::Mac(mac(2))]);
+    saved(&mut target, &save);
+    assert_eq!(target.sent(0).len(), 1, "that which was taken");
+    target.assert_at_rest();
+}
+
+fn cleared(target: &mut FakeTarget, setting: HostSetting) -> Receiver<Cleared> {
+    let (to, from) = bounded(1);
+    target.order(WorkerCommand::Clear(0, setting, to));
+    from
+}
+
+/// The operator waits with thousands of hosts, and is not displaced by them.
+#[test]
+fn a_flood_of_sets_does_not_displace_the_operator() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let (to, writer) = bounded(4);
     target.workers[0].set_state_writer(to);
-    for number in 1..=3 {
-        let ask = Ask::new(DISK, RESERVE, reserve(2, 1, &[mac(number)]));
-        assert_eq!(target.channels(0, &ask.bytes()), Vec::<Vec<u8>>::new());
+    let flood = |target: &mut FakeTarget, from: u32| {
+        for number in from..from + 300 {
+            let string = number.to_be_bytes();
+            let ask = Ask { tag: number, ..Ask::new(DISK, QUERY, query(4, &string)) };
+            assert_eq!(target.channels(0, &ask.bytes()), Vec::<Vec<u8>>::new());
+        }
+    };
+    flood(&mut target, 0);
+    let from = cleared(&mut target, HostSetting::Config);
+    flood(&mut target, 1000);
+    assert!(from.try_recv().is_err(), "not saved yet");
+    let saves: Vec<_> = writer.try_iter().collect();
+    assert_eq!(saves.len(), 2, "the first, and that of the operator: no queue for the flood");
+    assert_eq!(saves[1].saved.config, b"");
+    saved(&mut target, &saves[0]);
+    assert!(from.try_recv().is_err(), "that was before it");
+    saved(&mut target, &saves[1]);
+    assert_eq!(from.try_recv(), Ok(Cleared::Saved));
+    let last = writer.try_iter().last().unwrap();
+    assert_eq!(last.saved.config, 1299u32.to_be_bytes());
+    saved(&mut target, &last);
+    target.assert_at_rest();
+}
+
+/// The state writer gives up on a worker that hangs. Nothing must wait for that for ever.
+#[test]
+fn a_lost_acknowledgement_is_made_up_for() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let (to, writer) = bounded(4);
+    target.workers[0].set_state_writer(to);
+    let set = |tag, string: &[u8]| Ask { tag, ..Ask::new(DISK, QUERY, query(4, string)) };
+    assert_eq!(target.channels(0, &set(1, b"a").bytes()).len(), 0);
+    drop(writer.try_recv().unwrap());
+    target.clock.0.set(1_000_000_000);
+    assert_eq!(target.channels(0, &set(2, b"b").bytes()).len(), 0);
+    let save = writer.try_recv().unwrap();
+    assert_eq!(save.saved.config, b"b");
+    saved(&mut target, &save);
+    assert_eq!(target.sent(0).len(), 2);
+    target.assert_at_rest();
+}
+
+/// What is saved of what hosts set, by the rule for hosts.
+#[test]
+fn only_what_hosts_may_keep_is_saved() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let (to, writer) = bounded(4);
+    target.workers[0].set_state_writer(to);
+    let rule = |target: &mut FakeTarget, host_settings| {
+        target.order(WorkerCommand::Change(0, Box::new(Settings { host_settings, ..settings(DISK) })));
+    };
+    let mut tag = 0;
+    let mut send = |target: &mut FakeTarget, command, argument: Vec<u8>| {
+        tag += 1;
+        target.channels(0, &Ask { tag, ..Ask::new(DISK, command, argument) }.bytes()).len()
+    };
+    // Allowed: saved before the reply.
+    assert_eq!(send(&mut target, RESERVE, reserve(1, 1, &[mac(1)])), 0);
+    let save = writer.try_recv().unwrap();
+    saved(&mut target, &save);
+    assert_eq!(target.sent(0).len(), 1);
+    // Volatile: in force, answered at once, and never saved, not even with something else.
+    rule(&mut target, HostSettings::Volatile);
+    assert_eq!(send(&mut target, QUERY, query(4, b"volatile")), 1);
+    assert_eq!(send(&mut target, RESERVE, reserve(2, 1, &[mac(9)])), 1);
+    assert_eq!(send(&mut target, RESERVE, reserve(2, 0, &[])), 1);
+    assert!(writer.try_recv().is_err());
+    let from = cleared(&mut target, HostSetting::Mask);
+    assert_eq!(from.try_recv(), Ok(Cleared::Saved), "there is nothing to clear");
+    // Allowed again: only what is set now is saved with it.
+    rule(&mut target, HostSettings::Allow);
+    assert_eq!(send(&mut target, MASK, mask(1, 0, 1, &[(1, HOST)])), 0);
+    let save = writer.try_recv().unwrap();
+    assert_eq!((save.saved.config.len(), &save.saved.reservation[..]), (0, &[ether::Mac(mac(1))][..]));
+    assert_eq!(save.saved.mask, [ether::Mac(HOST)]);
+    saved(&mut target, &save);
+    assert_eq!(target.sent(0).len(), 1);
+    // The same string again: it is to be kept now.
+    assert_eq!(send(&mut target, QUERY, query(4, b"volatile")), 0);
+    let save = writer.try_recv().unwrap();
+    assert_eq!(save.saved.config, b"volatile");
+    saved(&mut target, &save);
+    target.sent(0);
+    target.assert_at_rest();
+}
+
+/// A saved reservation that its holder releases must not come back, though others may set
+/// nothing; a retransmission of the release is acknowledged no earlier than it.
+#[test]
+fn a_holder_gives_back_what_is_saved() {
+    for host_settings in [HostSettings::Volatile, HostSettings::Refuse] {
+        let store = store(Order::Submitted, 64);
+        let mut target = target(&store, |_| {});
+        let (to, writer) = bounded(4);
+        target.workers[0].set_state_writer(to);
+        let ask = |tag, code, macs: &[[u8; 6]]| Ask {
+            tag,
+            ..Ask::new(DISK, RESERVE, reserve(code, macs.len() as u8, macs))
+        };
+        assert_eq!(target.channels(0, &ask(1, 1, &[HOST]).bytes()).len(), 0);
+        saved(&mut target, &writer.try_recv().unwrap());
+        target.sent(0);
+        target.order(WorkerCommand::Change(0, Box::new(Settings { host_settings, ..settings(DISK) })));
+        assert_eq!(target.channels(0, &ask(2, 1, &[]).bytes()).len(), 0, "{host_settings:?}");
+        assert_eq!(target.channels(0, &ask(3, 1, &[]).bytes()).len(), 0, "not saved yet");
+        let save = writer.try_recv().unwrap();
+        assert_eq!(save.saved.reservation, []);
+        saved(&mut target, &save);
+        assert_eq!(target.sent(0).len(), 2);
+        target.assert_at_rest();
     }
-    let save = writer.try_recv().unwrap();
-    assert_eq!(save.saved.reservation.len(), 1);
-    assert!(writer.try_recv().is_err(), "there was room for one");
-    let ask = Ask::new(DISK, RESERVE, reserve(2, 1, &[mac(3)]));
-    assert_eq!(target.channels(0, &ask.bytes()), Vec::<Vec<u8>>::new(), "still not kept");
-    let save = writer.try_recv().unwrap();
-    target.order(WorkerCommand::Saved(SaveAck { export: 0, number: save.number, revision: save.revision }));
-    target.settle();
-    assert_eq!(target.sent(0).len(), 2, "the first, and the one that was taken");
-    let (to, cleared) = bounded(1);
-    target.order(WorkerCommand::Clear(0, Clear::Reservation, to));
-    assert!(cleared.try_recv().is_err());
-    let save = writer.try_recv().unwrap();
-    assert!(save.saved.reservation.is_empty());
-    target.order(WorkerCommand::Saved(SaveAck { export: 0, number: save.number, revision: save.revision }));
-    assert!(cleared.try_recv().is_ok());
+}
+
+/// A worker reports a part of a flood, with values that are cut, and counts all of it. It
+/// does not wait for a reader.
+#[test]
+fn changes_are_reported_and_a_flood_in_part() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let (to, log) = bounded::<HostChange>(3);
+    target.workers[0].set_change_log(to);
+    for number in 0..50u32 {
+        let ask = Ask { tag: number, ..Ask::new(DISK, RESERVE, reserve(2, 1, &[mac(number as u8)])) };
+        assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
+    }
+    let lines: Vec<String> =
+        log.try_iter().map(|change| format!("{}: {} -> {}", change.source, change.old, change.new)).collect();
+    let host = ether::Mac(HOST);
+    let line = |from: &str, number: u8| format!("{host}: {from} -> {}", ether::Mac(mac(number)));
+    let first = ether::Mac(mac(0)).to_string();
+    assert_eq!(lines[..2], [line("none", 0), line(&first, 1)]);
+    assert_eq!(lines.len(), 3, "the reader is slow");
+    let counts: Vec<u64> = target.directory.host_changes().map(|(_, count)| count).collect();
+    assert_eq!(counts, [50]);
+    let counted = target.workers[0].export(0).unwrap().changes.of(HostSetting::Reservation);
+    assert_eq!(counted.counts, [50, 0]);
     target.assert_at_rest();
 }

@@ -54,6 +54,7 @@ pub const ROWS: &[Key] = &[
         show: |serve| Some(serve.interfaces.clone().into()),
     },
     Key { section: "", name: "allow", read: None, show: |serve| Some(hosts(&serve.allow)) },
+    key!("", "host-settings", host_settings, Item::word, word),
     key!("", "measure-every", measure_every, |item: &Item<'_>| item.number(ANY, "5"), value),
     key!("", "probe", no_probe, |item: &Item<'_>| item.boolean().map(|yes| !yes), |no: &bool| Value::from(
         !no

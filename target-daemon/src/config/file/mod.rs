@@ -21,6 +21,7 @@ pub use keys::{KEYS, ROWS, hosts};
 
 use super::{Export, Serve};
 use crate::store::Problem;
+use crate::wire::ether::Mac;
 use diagnostic::Sink;
 
 /// The system's table of host names and MAC addresses.
@@ -80,6 +81,12 @@ fn unreadable(path: &Path, source: &io::Error) -> Problem {
         _ => "give a file",
     };
     Problem::new(format!("{}: cannot read the configuration: {source}", path.display()), remedy)
+}
+
+/// The name of a host in /etc/ethers.
+pub fn host_name(mac: Mac) -> Option<String> {
+    let hosts = acl::ethers(&fs::read_to_string(ETHERS).ok()?);
+    hosts.into_iter().filter(|(_, other)| *other == mac).map(|(name, _)| name).min()
 }
 
 /// Parses the text of a file with this name; `ethers` is the text of /etc/ethers.

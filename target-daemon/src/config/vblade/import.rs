@@ -277,6 +277,9 @@ impl Draft {
         self.rows.sort_by_key(|row| row.address);
         let buffer_count = self.buffer_count();
         let interfaces = self.interfaces();
+        if !self.rows.is_empty() {
+            self.remark("host-settings", HOST_SETTINGS);
+        }
         let mut text =
             String::from("# Made by `xblade import vblade`. Look at it with `xblade check --config FILE`.\n");
         comment(&mut text, &self.comments);
@@ -414,6 +417,9 @@ fn durability(vblade: &Vblade) -> Option<&'static str> {
          way: durability = \"volatile\""
     })
 }
+
+const HOST_SETTINGS: &str = "vblade lets any host set config string, masks and reservation until it ends; xblade refuses \
+                             that. For the old way: host-settings = \"volatile\"";
 
 fn comment(text: &mut String, lines: &[String]) {
     for line in lines {

@@ -15,8 +15,10 @@ pub use crate::observe::family::{ALL as FAMILIES, Family, Kind};
 pub use listener::{bind, start};
 pub use text::Format;
 
-use super::snapshot::{ByOperation, Counters, Export, Interface, Lane, Snapshot, Times, Worker};
+use super::snapshot::{ByOperation, Changes, Counters, Export, Interface, Lane, Snapshot, Times, Worker};
 use crate::observe::{Distribution, Metric, Operation, Outcome, family};
+use crate::shelf::HostSetting;
+use crate::worker::ChangeOutcome;
 use text::{Exposition, Labels};
 
 /// Exported even when empty, because a rate needs a sample from before the first request.
@@ -82,6 +84,12 @@ fn export(to: &mut Exposition, one: &Export) {
         to.value(family, of, &[], value);
     }
     counters(to, of, &Counters(one.counters.rows()));
+    for setting in HostSetting::ALL.map(HostSetting::name) {
+        let Changes { changed, refused, .. } = one.changes.get(setting).cloned().unwrap_or_default();
+        for (outcome, n) in ChangeOutcome::ALL.iter().zip([changed, refused]) {
+            to.value(&family::HOST_CHANGES, of, &[setting, outcome.name()], n);
+        }
+    }
     for operation in Operation::ALL.map(Operation::name) {
         for outcome in Outcome::ALL.map(Outcome::name) {
             let n = one.requests.get(operation).and_then(|ended| ended.get(outcome)).unwrap_or(&0);

@@ -22,25 +22,25 @@ pub fn changed(changed: &ChangeReport) -> String {
     changed.lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")
 }
 
+/// All config strings.
+pub fn config_strings(exports: &Snapshot) -> String {
+    listed(exports, "CONFIG STRING", "no export has a config string", |export| printable(&export.config_text))
+}
+
 /// All reservations.
 pub fn reservations(exports: &Snapshot) -> String {
-    listed(exports, "RESERVED BY", "nothing is reserved", |export| &export.reservation)
+    listed(exports, "RESERVED BY", "nothing is reserved", |export| export.reservation.join(", "))
 }
 
 /// All mask lists.
 pub fn masks(exports: &Snapshot) -> String {
-    listed(exports, "ONLY FOR", "no export is masked", |export| &export.mask)
+    listed(exports, "ONLY FOR", "no export is masked", |export| export.mask.join(", "))
 }
 
-fn listed(
-    exports: &Snapshot,
-    heading: &'static str,
-    none: &str,
-    list: fn(&Export) -> &Vec<String>,
-) -> String {
+fn listed(exports: &Snapshot, heading: &'static str, none: &str, value: fn(&Export) -> String) -> String {
     let mut table = Table::new(["EXPORT", heading]);
-    for export in exports.exports.iter().filter(|export| !list(export).is_empty()) {
-        table.row([&export.address, &list(export).join(", ")]);
+    for export in exports.exports.iter().filter(|export| !value(export).is_empty()) {
+        table.row([&export.address, &value(export)]);
     }
     if table.is_empty() { none.to_owned() } else { table.to_string() }
 }

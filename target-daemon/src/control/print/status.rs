@@ -2,7 +2,8 @@
 
 use super::table::Table;
 use super::{duration, printable, size};
-use crate::control::snapshot::{Export, Interface, Refused, Snapshot};
+use crate::control::snapshot::{Changes, Export, Interface, Refused, Snapshot};
+use crate::shelf::HostSetting;
 
 /// Interfaces, workers and exports with their state.
 pub fn status(status: &Snapshot) -> String {
@@ -53,7 +54,35 @@ fn exports(status: &Snapshot) -> String {
     }
     let reasons =
         status.refused.iter().map(|refused| format!("\nnot served: {}\n", printable(&refused.reason)));
-    table.to_string() + &reasons.collect::<String>()
+    let changes = changes(&status.exports);
+    table.to_string() + &reasons.collect::<String>() + &changes
+}
+
+/// Who has changed what hosts can set, and who has tried to.
+fn changes(exports: &[Export]) -> String {
+    let heads = ["EXPORT", "SETTING", ">CHANGED", "LAST BY", "AT", ">REFUSED", "LAST BY", "AT"];
+    let (mut table, none) = (Table::new(heads), Changes::default());
+    for (export, setting) in exports.iter().flat_map(|one| HostSetting::ALL.map(|setting| (one, setting))) {
+        let one = export.changes.get(setting.name()).unwrap_or(&none);
+        if *one == none {
+            continue;
+        }
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let [by, at] = [&one.changed_by, &one.changed_at].map(or_none);
+        let [refused_by, refused_at] = [&one.refused_by, &one.refused_at].map(or_none);
+        let refused = one.refused;
+        table.row([
+            &export.address,
+            &setting.noun(),
+            &one.changed,
+            &by,
+            &at,
+            &refused,
+            &refused_by,
+            &refused_at,
+        ]);
+    }
+    if table.is_empty() { String::new() } else { format!("\n{table}") }
 }
 
 fn state(export: &Export) -> &'static str {

@@ -1,7 +1,7 @@
 //! The mask list. The check that the requester is on it happened on arrival, so an edit
 //! that removes the requester still gets its reply.
 
-use super::{Action, refuse};
+use super::{Action, refuse, refuses_changes};
 use crate::shelf::State;
 use crate::wire::aoe;
 use crate::wire::mask::{DIRECTIVE_LEN, Directive, Error, Reply, Request};
@@ -20,11 +20,19 @@ pub(super) fn execute<'a>(request: Request<'_>, state: &'a mut State) -> Action<
 
 /// Applies the directives up to the first that fails; those before it remain applied.
 /// Adding an address already on the list, or deleting one that is not, succeeds: a
-/// retransmission looks like that.
+/// retransmission looks like that. If hosts may change nothing, the first directive that
+/// would change the list fails.
 fn edit(state: &mut State, directives: &[[u8; DIRECTIVE_LEN]]) -> Result<(), (Error, u8)> {
+    let refuses = refuses_changes(state);
     for (index, directive) in (0..=u8::MAX).zip(directives) {
         match Directive::parse(*directive) {
             Directive::None => {}
+            Directive::Add(mac) if refuses && !state.mask().contains(&mac) => {
+                return Err((Error::Unspecified, index));
+            }
+            Directive::Delete(mac) if refuses && state.mask().contains(&mac) => {
+                return Err((Error::Unspecified, index));
+            }
             Directive::Add(mac) => {
                 state.add_to_mask(mac).map_err(|_| (Error::ListFull, index))?;
             }

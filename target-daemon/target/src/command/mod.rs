@@ -12,8 +12,8 @@
 //!
 //! The behaviour of initiators decides whether a failure is answered by silence, an ATA
 //! error or an AoE error: Linux resends what gets no reply, fails a request at once on an
-//! ATA error, and hangs for 180 s on an AoE error. So only malformed requests and
-//! reservation conflicts get an AoE error.
+//! ATA error, and hangs for 180 s on an AoE error. So only malformed requests, reservation
+//! conflicts and what hosts may not set get an AoE error: Linux sets nothing.
 
 mod ata;
 mod finish;
@@ -24,7 +24,7 @@ mod reserve;
 pub use ata::Verdict;
 pub use finish::{finish, success};
 
-use crate::shelf::{ReplyLimit, State};
+use crate::shelf::{HostSettings, ReplyLimit, State};
 use crate::store::Kind;
 use crate::wire;
 use crate::wire::query::Advert;
@@ -122,18 +122,11 @@ pub fn in_force<'a>(request: &Request<'_>, state: &'a State, advert: Advert) -> 
     })
 }
 
-/// Whether a request sets something that must be saved before the reply.
-pub fn persists(body: &Body<'_>) -> bool {
-    match body {
-        Body::Query(request) => {
-            matches!(request, wire::query::Request::Set(_) | wire::query::Request::ForceSet(_))
-        }
-        Body::Mask(request) => matches!(request, wire::mask::Request::Edit(_)),
-        Body::Reserve(request) => {
-            matches!(request, wire::reserve::Request::Set(_) | wire::reserve::Request::ForceSet(_))
-        }
-        Body::Ata { .. } | Body::Unknown(_) => false,
-    }
+/// Whether hosts may change nothing. A request that asks for what is in force succeeds even
+/// so: it may be a retransmission. One that would fail anyway keeps its error, so that no
+/// tool takes a conflict for a refusal, or a refusal for a conflict that force could solve.
+fn refuses_changes(state: &State) -> bool {
+    state.settings.host_settings == HostSettings::Refuse
 }
 
 /// Maximum length of the argument of a non-ATA reply.

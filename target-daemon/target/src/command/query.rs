@@ -1,6 +1,6 @@
 //! Query config information.
 
-use super::{Action, refuse};
+use super::{Action, refuse, refuses_changes};
 use crate::shelf::State;
 use crate::wire::aoe::Error;
 use crate::wire::query::{Advert, Reply, Request};
@@ -18,6 +18,9 @@ pub(super) fn execute<'a>(request: Request<'_>, state: &'a mut State, advert: Ad
         Request::ForceSet(string) => force_set(state, string),
         Request::Unknown(_) => return refuse(Error::Argument),
     };
+    if refusal == Some(Error::Argument) {
+        return refuse(Error::Argument);
+    }
     let code = request.code();
     Action::Reply(wire::Reply::Query(Reply { code, advert, string: state.config(), refusal }))
 }
@@ -32,5 +35,8 @@ fn set(state: &mut State, string: &[u8]) -> Option<Error> {
 }
 
 fn force_set(state: &mut State, string: &[u8]) -> Option<Error> {
+    if state.config() != string && refuses_changes(state) {
+        return Some(Error::Argument);
+    }
     state.set_config(string).err().map(|_| Error::Argument)
 }

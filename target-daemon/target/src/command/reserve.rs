@@ -1,6 +1,6 @@
 //! Reserve and release.
 
-use super::{Action, refuse};
+use super::{Action, refuse, refuses_changes};
 use crate::shelf::State;
 use crate::wire;
 use crate::wire::aoe::Error;
@@ -11,7 +11,7 @@ pub(super) fn execute<'a>(src: Mac, request: Request<'_>, state: &'a mut State) 
     let (code, outcome) = match request {
         Request::Read => (0, Ok(())),
         Request::Set(macs) => (1, set(src, macs, state)),
-        Request::ForceSet(macs) => (2, force_set(macs, state)),
+        Request::ForceSet(macs) => (2, force_set(src, macs, state)),
         Request::Overrun | Request::Unknown(_) => return refuse(Error::Argument),
     };
     match outcome {
@@ -23,13 +23,22 @@ pub(super) fn execute<'a>(src: Mac, request: Request<'_>, state: &'a mut State) 
 /// Setting the current list again succeeds: it is the retransmission of a set whose reply
 /// was lost, by a host that reserves for others.
 fn set(src: Mac, macs: Macs<'_>, state: &mut State) -> Result<(), Error> {
-    let same = macs.iter().eq(state.reservation().iter().copied());
-    if state.is_reserved_against(src) && !same {
+    if state.is_reserved_against(src) && !is_in_force(macs, state) {
         return Err(Error::Reserved);
     }
-    force_set(macs, state)
+    force_set(src, macs, state)
 }
 
-fn force_set(macs: Macs<'_>, state: &mut State) -> Result<(), Error> {
+/// Where hosts may change nothing, the sole holder may still release its reservation: that
+/// concerns no other host.
+fn force_set(src: Mac, macs: Macs<'_>, state: &mut State) -> Result<(), Error> {
+    let releases_its_own = state.reservation() == [src] && macs.iter().next().is_none();
+    if refuses_changes(state) && !releases_its_own && !is_in_force(macs, state) {
+        return Err(Error::Argument);
+    }
     state.set_reservation(macs.iter()).map_err(|_| Error::Argument)
+}
+
+fn is_in_force(macs: Macs<'_>, state: &State) -> bool {
+    macs.iter().eq(state.reservation().iter().copied())
 }

@@ -9,7 +9,7 @@ mod query;
 mod reserve;
 
 use super::{Action, execute};
-use crate::shelf::{Acl, ReplyLimit, Settings, State};
+use crate::shelf::{Acl, HostSettings, ReplyLimit, Saved, Settings, State};
 use crate::store::{Durability, Geometry, Kind};
 use crate::wire::aoe::{Address, Header};
 use crate::wire::ether::Mac;
@@ -32,6 +32,7 @@ fn settings() -> Settings {
         durability: Durability::Durable,
         names: Names { serial: Text::new("7.3:ab"), firmware: Text::new("0.1"), model: Text::new("xblade") },
         acl: Acl::default(),
+        host_settings: HostSettings::Allow,
     }
 }
 

@@ -129,6 +129,8 @@ families! {
     RESERVED = "xblade_export_reservation_holders", Gauge, "", ["export"],
         "Hosts that hold a reservation of an export.";
     MASKED = "xblade_export_mask_entries", Gauge, "", ["export"], "Hosts on the MAC mask list of an export.";
+    HOST_CHANGES = "xblade_export_host_changes", Counter, "", ["export", "setting", "outcome"],
+        "Requests of hosts to change the config string, mask list or reservation of an export.";
     READ_BYTES = "xblade_export_read_bytes", Counter, "bytes", ["export"], "Bytes that hosts have read.";
     WRITTEN_BYTES = "xblade_export_written_bytes", Counter, "bytes", ["export"],
         "Bytes that hosts have written.";

@@ -13,6 +13,7 @@
 
 mod acl;
 mod export;
+mod host_setting;
 mod limits;
 mod mac_list;
 mod saved;
@@ -20,6 +21,7 @@ mod state;
 
 pub use acl::Acl;
 pub use export::Export;
+pub use host_setting::{HostSetting, HostSettings};
 pub use limits::{
     BUFFER_COUNT_DEFAULT, LimitError, MTU_MIN, ReplyLimit, SECTORS_PER_FRAME_MAX, buffer_count, check_mtu,
     sectors_per_frame,

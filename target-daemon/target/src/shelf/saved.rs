@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
+use super::host_setting::HostSetting;
 use super::mac_list::ListFull;
 use super::state::State;
 use crate::store::{Data, Identity};
@@ -127,6 +128,28 @@ impl Saved {
             mask: state.mask().to_vec(),
             reservation: state.reservation().to_vec(),
         }
+    }
+
+    /// Whether it has the value that is in force.
+    pub fn agrees(&self, setting: HostSetting, state: &State) -> bool {
+        match setting {
+            HostSetting::Config => self.config == state.config(),
+            HostSetting::Mask => self.mask == state.mask(),
+            HostSetting::Reservation => self.reservation == state.reservation(),
+        }
+    }
+
+    /// Takes over the value that is in force. Returns whether it is another one.
+    pub fn adopt(&mut self, setting: HostSetting, state: &State) -> bool {
+        if self.agrees(setting, state) {
+            return false;
+        }
+        match setting {
+            HostSetting::Config => self.config = state.config().to_vec(),
+            HostSetting::Mask => self.mask = state.mask().to_vec(),
+            HostSetting::Reservation => self.reservation = state.reservation().to_vec(),
+        }
+        true
     }
 
     /// The content of a state file.

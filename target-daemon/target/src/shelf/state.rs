@@ -1,6 +1,7 @@
 //! Everything about an export except its data.
 
 use super::acl::Acl;
+use super::host_setting::{HostSetting, HostSettings};
 use super::mac_list::{ListFull, MacList};
 use crate::store::{Durability, Geometry};
 use crate::wire::aoe::Address;
@@ -22,6 +23,8 @@ pub struct Settings {
     pub names: Names,
     /// Initiators that get replies; the mask list can only restrict this further.
     pub acl: Acl,
+    /// Whether initiators may set config string, mask list and reservation.
+    pub host_settings: HostSettings,
 }
 
 /// Everything about an export except its data.
@@ -86,8 +89,7 @@ impl State {
         }
     }
 
-    /// Increases with every change by an initiator, so that callers know when to save or
-    /// announce the state.
+    /// Increases with every change of what initiators can set.
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -126,12 +128,19 @@ impl State {
         self.revision += u64::from(changed);
     }
 
-    /// Empties the mask list.
-    pub fn clear_mask(&mut self) {
-        if !self.mask.is_empty() {
-            self.mask = MacList::default();
-            self.revision += 1;
-        }
+    /// Clears a value.
+    pub fn clear(&mut self, setting: HostSetting) {
+        // Nothing is too long.
+        let _ = match setting {
+            HostSetting::Config => self.set_config(&[]),
+            HostSetting::Mask if self.mask.is_empty() => Ok(()),
+            HostSetting::Mask => {
+                self.mask = MacList::default();
+                self.revision += 1;
+                Ok(())
+            }
+            HostSetting::Reservation => self.set_reservation(std::iter::empty()),
+        };
     }
 
     /// The initiators that hold the reservation.
@@ -167,6 +176,7 @@ mod tests {
             durability: Durability::Durable,
             names: Names { serial: Text::new("7.3:ab"), firmware: Text::new("1"), model: Text::new("m") },
             acl: Acl::new(acl.iter().copied().map(mac)),
+            host_settings: HostSettings::Allow,
         };
         State::new(settings, Geometry::new(100, 4096))
     }

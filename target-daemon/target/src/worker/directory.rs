@@ -41,6 +41,8 @@ struct Notes {
     stuck: AtomicBool,
     /// A host has sent it any request other than a query.
     used: AtomicBool,
+    /// Number of requests of hosts to change what hosts can set.
+    host_changes: AtomicU64,
 }
 
 /// All exports of all workers, by address. Immutable except for the notes: when exports
@@ -134,6 +136,19 @@ impl Directory {
     pub fn sizes(&self) -> impl Iterator<Item = (Address, u64)> + '_ {
         let sizes = self.notes.iter().map(|notes| notes.sectors.load(Ordering::Relaxed));
         self.rows.iter().map(|(address, _)| *address).zip(sizes)
+    }
+
+    /// Counts a request of a host to change what hosts can set.
+    pub fn note_host_change(&self, address: Address) {
+        if let Some(notes) = self.notes_of(address) {
+            notes.host_changes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The numbers of these requests.
+    pub fn host_changes(&self) -> impl Iterator<Item = (Address, u64)> + '_ {
+        let counts = self.notes.iter().map(|notes| notes.host_changes.load(Ordering::Relaxed));
+        self.rows.iter().map(|(address, _)| *address).zip(counts)
     }
 
     fn notes_of(&self, address: Address) -> Option<&Notes> {

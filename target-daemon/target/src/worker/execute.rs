@@ -21,6 +21,7 @@ use super::answered_sets::Known;
 use super::directory::Directory;
 use super::export_runtime::{ExportRuntime, INTERNAL_TOKEN};
 use super::fingerprint::Fingerprint;
+use super::host_changes::{ChangeOutcome, Excerpt, HostChange};
 use super::inflight::{Pending, SlabFull, Task};
 use super::lanes::SharedLane;
 use super::messages::{Finished, Inbound};
@@ -52,6 +53,8 @@ pub(super) struct Surroundings {
     pub directory: Arc<Directory>,
     /// The state writer, and the index of this worker.
     pub state_writer: Option<(u16, Sender<SaveRequest>)>,
+    /// Where changes by hosts are logged.
+    pub change_log: Option<Sender<HostChange>>,
     /// The buffer count in replies to queries.
     pub buffer_count: u16,
     /// When the pass began. Close enough to the current time, and costs no clock read.
@@ -182,25 +185,28 @@ impl ExportRuntime {
                 return Some(inbound.dropped(Operation::Other, reason));
             }
         };
-        let (operation, persists) = (operation_of_body(&request.body), command::persists(&request.body));
+        let (operation, asked) = (operation_of_body(&request.body), Excerpt::asked(&request.body));
+        let sets = asked.is_some();
         let Self { export, answered, leaving: None, .. } = self else {
             // The request was dispatched by an outdated directory.
             context.stats.dropped(DropReason::Address);
             return Some(inbound.dropped(operation, DropReason::Address));
         };
         let now_ns = context.now_ns;
-        let hash = match persists {
+        let hash = match sets {
             // Only the request: the room for the reply after it has undefined content.
             true => XxHash3_64::oneshot(
                 head.get(inbound.header.argument_offset()..inbound.request_len as usize).unwrap_or(&[]),
             ),
             false => 0,
         };
-        let known = match persists {
+        let known = match sets {
             true => answered.sets.find(&inbound, inbound.arrival(lane.worker), hash, now_ns),
             false => Known::New,
         };
         let address = export.state.settings.address;
+        let revision = export.state.revision();
+        let before = asked.map(|(setting, _)| Excerpt::of(setting, &export.state));
         let advert = context.advert(lane);
         let action = match known {
             Known::New => command::execute(&request, &mut export.state, advert, lane.reply_limit()),
@@ -222,14 +228,34 @@ impl ExportRuntime {
                 Some(inbound.dropped(operation, reason))
             }
             Action::Reply(reply) => {
-                let index = inbound.export;
-                if persists && known == Known::New {
+                let (index, source, is_error) = (inbound.export, inbound.header.ether.src, reply.is_error());
+                if sets && known == Known::New {
                     let arrival = inbound.arrival(lane.worker);
-                    answered.sets.record(&inbound, arrival, hash, reply.is_error(), now_ns);
+                    answered.sets.record(&inbound, arrival, hash, is_error, now_ns);
                 }
                 let done = reply_to(inbound, operation, reply, address, lane);
-                if persists { self.reply_when_saved(index, done, context) } else { Some(done) }
+                let Some(((setting, asked), old)) = asked.zip(before) else { return Some(done) };
+                let rule = export.state.settings.host_settings;
+                let change = |outcome, new| HostChange { address, source, setting, outcome, rule, old, new };
+                if export.state.revision() != revision {
+                    let new = Excerpt::of(setting, &export.state);
+                    self.note_change(&change(ChangeOutcome::Changed, new), context);
+                } else if is_error {
+                    self.note_change(&change(ChangeOutcome::Refused, asked), context);
+                }
+                self.reply_when_saved(index, (source, setting), done, context)
             }
+        }
+    }
+
+    /// Counts a request to change something, and has it logged.
+    fn note_change(&mut self, change: &HostChange, context: &Context<'_>) {
+        context.directory.note_host_change(change.address);
+        if self.answered.changes.count(change, context.now_ns)
+            && let Some(log) = &context.change_log
+        {
+            // If there is no room, the log has only the number.
+            let _ = log.try_send(*change);
         }
     }
 

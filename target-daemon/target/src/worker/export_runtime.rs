@@ -5,12 +5,13 @@ use crossbeam_channel::Sender;
 use super::answered::{AnsweredWrites, Observed};
 use super::answered_sets::AnsweredSets;
 use super::directory::Directory;
+use super::host_changes::HostChanges;
 use super::hosts::Busy;
 use super::identified::Identified;
 use super::inflight::Task;
 use super::messages::{Finished, Inbound};
 use super::request_table::RequestTable;
-use super::save::PendingSaves;
+use super::save::Saves;
 use crate::observe::{Cell, Operation, Outcome, Tally};
 use crate::plant::{Bug, planted};
 use crate::shelf::Export;
@@ -46,10 +47,8 @@ pub struct ExportRuntime {
     pub(super) wants_size: Option<Sender<u64>>,
     /// Identifies the saved state.
     pub(super) key: String,
-    /// The revision of the state that is on stable storage.
-    pub(super) saved_revision: u64,
-    /// Replies waiting for a later revision to be saved.
-    pub(super) pending_saves: PendingSaves,
+    /// What is saved of its state, and what waits for that.
+    pub(super) saves: Saves,
     /// Unique among all exports that this worker has ever had.
     pub(super) number: u32,
 }
@@ -61,11 +60,17 @@ pub struct Answered {
     pub(super) writes: AnsweredWrites,
     pub(super) sets: AnsweredSets,
     pub(super) identified: Identified,
+    pub(super) changes: HostChanges,
 }
 
 impl Answered {
     fn new() -> Self {
-        Self { writes: AnsweredWrites::new(), sets: AnsweredSets::new(), identified: Identified::new() }
+        Self {
+            writes: AnsweredWrites::new(),
+            sets: AnsweredSets::new(),
+            identified: Identified::new(),
+            changes: HostChanges::default(),
+        }
     }
 
     /// Handles an arriving ATA request.
@@ -99,6 +104,8 @@ pub struct ExportSnapshot {
     pub mask: Vec<Mac>,
     /// The holders of the reservation.
     pub reservation: Vec<Mac>,
+    /// Who has changed these.
+    pub changes: HostChanges,
     /// The counters.
     pub tally: Tally,
 }
@@ -107,7 +114,7 @@ impl ExportRuntime {
     /// A runtime with room for `in_flight` requests. Allocates all memory.
     pub fn new(mut export: Export, in_flight: u16) -> Self {
         // A restored state is already saved.
-        let (saved, export_key) = (export.state.revision(), export.key.clone());
+        let (saves, export_key) = (Saves::new(&export.state), export.key.clone());
         Self {
             uses_ring: export.store.calls().is_some(),
             export,
@@ -120,8 +127,7 @@ impl ExportRuntime {
             leaving: None,
             wants_size: None,
             key: export_key,
-            saved_revision: saved,
-            pending_saves: PendingSaves::default(),
+            saves,
             number: 0,
         }
     }
@@ -179,7 +185,7 @@ impl ExportRuntime {
 
     /// Number of requests not yet answered.
     pub(super) fn in_flight(&self) -> usize {
-        self.requests.len() + self.pending_saves.len()
+        self.requests.len() + self.saves.len()
     }
 
     /// Whether the store has nothing in flight.
@@ -247,6 +253,7 @@ impl ExportRuntime {
             config: state.config().to_vec(),
             mask: state.mask().to_vec(),
             reservation: state.reservation().to_vec(),
+            changes: self.answered.changes.clone(),
             tally: self.tally.clone(),
         }
     }

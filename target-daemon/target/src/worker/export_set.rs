@@ -8,14 +8,15 @@ use crossbeam_channel::Sender;
 use super::directory::Directory;
 use super::execute::{Context, Surroundings};
 use super::export_runtime::{ExportRuntime, ExportSnapshot};
+use super::host_changes::HostChange;
 use super::hosts::Busy;
 use super::lanes::SharedLane;
 use super::messages::{Finished, Inbound};
-use super::save::{Clear, SaveRequest};
+use super::save::{Cleared, SaveAck, SaveRequest};
 use super::stats::Stats;
 use crate::command;
 use crate::observe::Operation;
-use crate::shelf::Export;
+use crate::shelf::{Export, HostSetting};
 use crate::store::{KernelWork, Ring};
 use crate::wire::{DropReason, aoe};
 
@@ -73,7 +74,14 @@ impl ExportSet {
             ring,
             busy,
             some_leave: false,
-            surroundings: Surroundings { lanes, directory, state_writer: None, buffer_count, now_ns: 0 },
+            surroundings: Surroundings {
+                lanes,
+                directory,
+                state_writer: None,
+                change_log: None,
+                buffer_count,
+                now_ns: 0,
+            },
             looked_ns: 0,
             scratch: [0; command::REQUEST_LEN_MAX],
         }
@@ -101,6 +109,11 @@ impl ExportSet {
     /// Sets the state writer; `worker` is the index of this worker.
     pub fn set_state_writer(&mut self, worker: u16, writer: Sender<SaveRequest>) {
         self.surroundings.state_writer = Some((worker, writer));
+    }
+
+    /// Sets where changes by hosts are logged.
+    pub fn set_change_log(&mut self, log: Sender<HostChange>) {
+        self.surroundings.change_log = Some(log);
     }
 
     /// Prefetches sectors of an export that will probably be read next.
@@ -243,12 +256,18 @@ impl ExportSet {
         counts.filter(|(_, count)| *count > 0)
     }
 
-    /// Clears a reservation or mask list; sends to `to` when the change is on stable
-    /// storage. Returns a request whose reply is given up because too many wait for a
-    /// save.
-    pub fn clear(&mut self, index: u16, what: Clear, to: Sender<()>, stats: &mut Stats) -> Option<Finished> {
-        let runtime = self.runtimes.get_mut(usize::from(index))?.as_mut()?;
-        runtime.clear(index, what, to, &context!(self, stats))
+    /// Clears what hosts can set; sends to `to` when the change is on stable storage.
+    pub fn clear(&mut self, index: u16, what: HostSetting, to: Sender<Cleared>, stats: &mut Stats) {
+        if let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(index)) {
+            runtime.clear(index, what, to, &context!(self, stats));
+        }
+    }
+
+    /// Handles a saved state.
+    pub fn saved(&mut self, saved: SaveAck, done: &mut Vec<Finished>, stats: &mut Stats) {
+        if let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(saved.export)) {
+            runtime.saved(saved, done, &context!(self, stats));
+        }
     }
 
     /// Adds an export at a free index.
@@ -304,12 +323,10 @@ impl ExportSet {
                 self.some_leave = true;
                 continue;
             };
-            while let Some(waits) = runtime.pending_saves.any() {
-                if let Some(unanswered) = waits.dropped() {
-                    // There was no reply, so there is no service time.
-                    runtime.count(&unanswered, 0);
-                    done.push(unanswered);
-                }
+            while let Some(unanswered) = runtime.saves.any() {
+                // There was no reply, so there is no service time.
+                runtime.count(&unanswered, 0);
+                done.push(unanswered);
             }
             // If the receiver is gone, the store is closed here.
             let _ = to.try_send(Box::new(runtime));

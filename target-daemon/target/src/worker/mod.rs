@@ -27,7 +27,8 @@
 //! - `pass`, `answered`, `answered_sets`, `tag_order`, `identified`, `fingerprint`:
 //!   duplicate and late requests;
 //! - `channels`, `messages`, `directory`, `lanes`: what workers share and exchange;
-//! - `save`, `saving`, `announce`: saving state, announcing exports;
+//! - `save`, `saving`, `host_changes`, `announce`: saving what hosts set, counting and
+//!   logging it, announcing exports;
 //! - `stats`, `trace`: observation.
 
 mod announce;
@@ -38,6 +39,7 @@ mod request_table;
 mod fingerprint;
 mod execute;
 mod export_set;
+mod host_changes;
 mod directory;
 mod channels;
 mod coalesced;
@@ -63,10 +65,11 @@ use std::sync::Arc;
 pub use channels::WorkerChannels;
 pub use directory::{Directory, Owner};
 pub use export_runtime::{Answered, ExportRuntime, ExportSnapshot};
+pub use host_changes::{ChangeOutcome, Changes, Excerpt, HostChange, HostChanges, LastChange};
 pub use idle::{IdlePolicy, Waiter, Waker};
 pub use lanes::SharedLane;
-pub use run::{LaneSnapshot, Snapshot, WorkerCommand, run};
-pub use save::{Clear, SaveAck, SaveRequest};
+pub use run::{LaneSnapshot, Snapshot, WorkerCommand, now_ns, run};
+pub use save::{Cleared, SaveAck, SaveRequest};
 pub use stats::{Counters, Stats, lane_rows};
 pub use tag_order::HORIZON_NS;
 pub use trace::{CAPTURE_MAX, TraceOutcome, Traced, Tracer};

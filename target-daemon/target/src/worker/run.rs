@@ -9,14 +9,15 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::directory::Directory;
 use super::export_runtime::{ExportRuntime, ExportSnapshot};
+use super::host_changes::HostChange;
 use super::idle::{IdlePolicy, Rest, Sources, Waiter, Waker};
-use super::save::{Clear, SaveAck, SaveRequest};
+use super::save::{Cleared, SaveAck, SaveRequest};
 use super::stats::{Stats, lane_rows};
 use super::trace::Tracer;
 use super::{Clock, Worker};
 use crate::observe::Count;
 use crate::ring::Rings;
-use crate::shelf::Settings;
+use crate::shelf::{HostSetting, Settings};
 use crate::store::Ring;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
@@ -60,9 +61,9 @@ pub enum WorkerCommand {
     /// Remove the export at this index once nothing is in flight for it. Every worker
     /// must have a directory without it first.
     Detach(u16, Sender<Box<ExportRuntime>>),
-    /// Clear a reservation or mask list of the export at this index, and send when the
-    /// change is on stable storage.
-    Clear(u16, Clear, Sender<()>),
+    /// Clear what hosts can set on the export at this index, and send when the change is
+    /// on stable storage.
+    Clear(u16, HostSetting, Sender<Cleared>),
     /// A state is on stable storage.
     Saved(SaveAck),
     /// Start tracing requests and frames, or stop.
@@ -159,11 +160,16 @@ struct Monotonic;
 
 impl Clock for Monotonic {
     fn now_ns(&self) -> u64 {
-        // Through the C library: in the sandbox rustix does not find the vDSO, and makes a system
-        // call each time.
-        let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return 0 };
-        now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned()
+        now_ns()
     }
+}
+
+/// The clock of the workers' threads.
+pub fn now_ns() -> u64 {
+    // Through the C library: in the sandbox rustix does not find the vDSO, and makes a system
+    // call each time.
+    let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return 0 };
+    now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned()
 }
 
 impl<R: Rings> Worker<R> {
@@ -188,15 +194,8 @@ impl<R: Rings> Worker<R> {
                     runtime.export.state.settings = *settings;
                 }
             }
-            WorkerCommand::Clear(index, what, to) => {
-                let unanswered = exports.clear(index, what, to, &mut self.stats);
-                self.done.extend(unanswered);
-            }
-            WorkerCommand::Saved(saved) => {
-                if let Some(runtime) = exports.runtime_mut(saved.export) {
-                    runtime.saved(saved, &mut self.done);
-                }
-            }
+            WorkerCommand::Clear(index, what, to) => exports.clear(index, what, to, &mut self.stats),
+            WorkerCommand::Saved(saved) => exports.saved(saved, &mut self.done, &mut self.stats),
             WorkerCommand::Trace(tracer) => self.tracing.set(tracer),
             WorkerCommand::Report(..) | WorkerCommand::Drain => {}
         }
@@ -207,6 +206,12 @@ impl<R: Rings> Worker<R> {
     /// when the worker exits.
     pub fn set_state_writer(&mut self, writer: Sender<SaveRequest>) {
         self.exports.set_state_writer(self.index, writer);
+    }
+
+    /// From now on, sends what hosts change, and try to, to this log: some of it, if it is
+    /// much.
+    pub fn set_change_log(&mut self, log: Sender<HostChange>) {
+        self.exports.set_change_log(log);
     }
 
     /// A snapshot of an export.

@@ -11,7 +11,7 @@ use super::messages::{Finished, Inbound};
 use crate::command::{self, Action};
 use crate::observe::Operation;
 use crate::ring::{Frame, Lane};
-use crate::shelf::{Acl, ReplyLimit, Settings, State};
+use crate::shelf::{Acl, HostSettings, ReplyLimit, Settings, State};
 use crate::store::{Durability, Geometry, Kind};
 use crate::wire::aoe::{Address, Command, Header, Role, SHELF_ANY, SLOT_ANY};
 use crate::wire::ether::{Ether, Mac, Tags};
@@ -243,6 +243,7 @@ fn crowded() -> State {
         durability: Durability::Durable,
         names: Names { serial: Text::new("s"), firmware: Text::new("f"), model: Text::new("m") },
         acl: Acl::default(),
+        host_settings: HostSettings::Allow,
     };
     let mut state = State::new(settings, Geometry::new(1 << 20, 512));
     state.set_config(&[7; 1024]).unwrap();

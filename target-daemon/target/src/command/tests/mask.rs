@@ -106,3 +106,18 @@ fn reservation_does_not_block_the_list() {
     state.set_reservation([OTHER].into_iter()).unwrap();
     expect(run(&mut state, &mask(1, &[(ADD, HOST)])), 1, &[HOST]);
 }
+
+#[test]
+fn a_host_that_may_not_changes_no_entry() {
+    let mut state = with_settings(|settings| settings.host_settings = HostSettings::Refuse);
+    expect_stop(run(&mut state, &mask(1, &[(ADD, HOST)])), 1, 0);
+    for listed in [HOST, mac(1)] {
+        state.add_to_mask(listed).unwrap();
+    }
+    let list = [HOST, mac(1)];
+    expect(run(&mut state, &mask(1, &[(ADD, HOST), (DELETE, mac(2)), (0, mac(3))])), 1, &list);
+    expect_stop(run(&mut state, &mask(1, &[(ADD, HOST), (ADD, mac(2)), (DELETE, mac(1))])), 1, 1);
+    expect_stop(run(&mut state, &mask(1, &[(DELETE, mac(1))])), 1, 0);
+    expect_stop(run(&mut state, &mask(1, &[(9, mac(1)), (DELETE, mac(1))])), 2, 0);
+    expect(run(&mut state, &mask(0, &[])), 0, &list);
+}

@@ -172,6 +172,32 @@ proptest! {
         prop_assert!(over_old[end..len].iter().all(|&byte| byte == 0));
         check_header(&over_old[..len], &header);
     }
+
+    /// Where hosts may change nothing, a request that would change something fails, but for
+    /// the release of a reservation by its sole holder. Every other request has the same
+    /// reply as where they may.
+    #[test]
+    fn what_hosts_may_not_change_stays(frame in frames(), mut state in states()) {
+        let before = Saved::of(&state);
+        let mut refusing = with_settings(|settings| {
+            *settings = Settings { host_settings: HostSettings::Refuse, ..state.settings.clone() };
+        });
+        refusing.geometry = state.geometry;
+        before.restore(&mut refusing).unwrap();
+        let header = Header::parse(&frame).unwrap();
+        let (allowed, seen) = (run(&mut state, &frame), run(&mut refusing, &frame));
+        let (changed, after) = (Saved::of(&state), Saved::of(&refusing));
+        let releases_its_own = before.reservation == [header.ether.src]
+            && changed == Saved { reservation: Vec::new(), ..before.clone() };
+        if changed == before || releases_its_own {
+            prop_assert_eq!((after, seen), (changed, allowed));
+        } else {
+            prop_assert_eq!(after, before);
+            let reply = seen.reply();
+            let aoe = &reply[header.l2_len()..];
+            prop_assert!(aoe[..2] == [0x1C, 2] || (aoe[5] == 2 && aoe[12] == 1), "{:?}", aoe);
+        }
+    }
 }
 
 /// Every reply goes to the source, from us, with its tags, the response flag, version 1,

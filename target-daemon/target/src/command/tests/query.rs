@@ -137,3 +137,31 @@ fn reservation_does_not_block_queries() {
     state.set_reservation([OTHER].into_iter()).unwrap();
     expect(run(&mut state, &query(0, b"")), 0, GOOD, b"owner");
 }
+
+/// A conflict stays one: it asks for no force where force does not help either, but says
+/// what is in force.
+#[test]
+fn a_host_that_may_not_sets_nothing_new() {
+    for (before, code, string, expected) in [
+        (&b""[..], 3, &b"x"[..], Some(2)),
+        (b"", 4, b"x", Some(2)),
+        (b"owner", 4, b"", Some(2)),
+        (b"owner", 4, b"other", Some(2)),
+        (b"owner", 3, b"owner", None),
+        (b"owner", 4, b"owner", None),
+        (b"", 3, b"", None),
+    ] {
+        let mut state = holding(before);
+        state.settings.host_settings = HostSettings::Refuse;
+        let seen = run(&mut state, &query(code, string));
+        match expected {
+            Some(error) => assert_eq!(seen.refusal(), error, "{before:?} {string:?}"),
+            None => expect(seen, code, GOOD, before),
+        }
+        assert_eq!(state.config(), before);
+    }
+    let mut state = holding(b"owner");
+    state.settings.host_settings = HostSettings::Refuse;
+    expect(run(&mut state, &query(3, b"other")), 3, PRESENT, b"owner");
+    expect(run(&mut state, &query(0, b"")), 0, GOOD, b"owner");
+}

@@ -92,3 +92,37 @@ fn list_beyond_the_frame_and_unknown_codes_are_bad_arguments() {
         assert_eq!(run(&mut state(), &reserve(code, &[])).refusal(), 2, "{code}");
     }
 }
+
+#[test]
+fn a_host_that_may_not_reserves_nothing_and_gives_back_its_own() {
+    for (before, code, macs, refusal) in [
+        (&[][..], SET, &[HOST][..], Some(2)),
+        (&[], FORCE, &[HOST], Some(2)),
+        (&[], SET, &[], None),
+        (&[HOST], SET, &[HOST, OTHER], Some(2)),
+        (&[HOST], SET, &[HOST], None),
+        (&[HOST], SET, &[], None),
+        (&[HOST], FORCE, &[], None),
+        (&[HOST, OTHER], SET, &[], Some(2)),
+        (&[OTHER], FORCE, &[], Some(2)),
+        (&[OTHER], FORCE, &[HOST], Some(2)),
+        // Another host has reserved it: that is the reason even so.
+        (&[OTHER], SET, &[], Some(6)),
+        (&[OTHER], SET, &[OTHER], None),
+    ] {
+        let mut state = held_by(before);
+        state.settings.host_settings = HostSettings::Refuse;
+        let seen = run(&mut state, &reserve(code, macs));
+        let now = match refusal {
+            Some(error) => {
+                assert_eq!(seen.refusal(), error, "{before:?} {macs:?}");
+                before
+            }
+            None => {
+                expect(seen, code, macs);
+                macs
+            }
+        };
+        assert_eq!(state.reservation(), now);
+    }
+}
