@@ -80,3 +80,5 @@ mod stores;
 mod traffic;
 #[path = "process/tune.rs"]
 mod tune;
+#[path = "process/vlans.rs"]
+mod vlans;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use xblade::ring::Lane;
-use xblade::shelf::{Acl, Export, HostSettings, Settings};
+use xblade::shelf::{Acl, Export, HostSettings, Segments, Settings};
 use xblade::store::{self, Access, Durability, MemRegion, OpenOptions, RamStore, Ring, Store};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
 use xblade::wire::identify::{Names, Text};
+use xblade::wire::vlan::Vlans;
 use xblade::worker::{
     Clock, Counters, Directory, Owner, SharedLane, Sharing, Waker, Worker, WorkerChannels, WorkerCommand,
     WorkerConfig,
@@ -65,19 +66,22 @@ pub struct ExportPlan {
     pub read_only: bool,
     /// The durability it promises.
     pub durability: Durability,
+    /// The segments that it is served on.
+    pub segments: Segments,
     /// The worker that owns it.
     pub worker: u16,
 }
 
 impl ExportPlan {
-    /// An export of this store, owned by worker 0.
+    /// An export of this store, owned by worker 0, served in every VLAN.
     pub fn new(address: Address, store: impl Store + 'static) -> Self {
         Self::of(address, Box::new(store))
     }
 
     /// The same, of a store that was opened.
     pub fn of(address: Address, store: Box<dyn Store>) -> Self {
-        Self { address, store, read_only: false, durability: Durability::Durable, worker: 0 }
+        let segments = Segments { vlans: Vlans::Any, interfaces: None };
+        Self { address, store, read_only: false, durability: Durability::Durable, segments, worker: 0 }
     }
 
     /// Changes the owner to another worker.
@@ -341,6 +345,7 @@ fn distribute(exports: Vec<ExportPlan>, workers: u16, acl: &[Mac]) -> (Vec<Vec<E
                 firmware: Text::new("1"),
                 model: Text::new("xblade"),
             },
+            segments: plan.segments,
             acl: acl.clone(),
             host_settings: HostSettings::Allow,
         };

@@ -90,7 +90,7 @@ fn exports(stand: &Stand) -> [String; 5] {
     let file = |address| stand.image(address).display().to_string();
     // Mapped stores reply in the order of the requests, by which a bench knows that
     // nothing more will arrive.
-    let text = |(shelf, slot), what| format!("{shelf}.{slot}={what}");
+    let text = |(shelf, slot), what| format!("{shelf}.{slot}={what},vlan=any");
     [
         text(MAIN, file(MAIN) + ",store=mmap"),
         text(READ_ONLY, file(READ_ONLY) + ",ro,store=mmap"),

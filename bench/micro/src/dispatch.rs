@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use xblade_store::Geometry;
 use xblade_target::command::{self, Action};
-use xblade_target::shelf::{ReplyLimit, State};
+use xblade_target::shelf::{Ingress, ReplyLimit, State};
 use xblade_wire::Request;
 
 use crate::frames::{self, ADVERT, MTU};
@@ -28,7 +28,8 @@ impl Dispatch {
     }
 
     fn execute(&mut self) -> Action<'_> {
-        command::execute(black_box(&self.request), &mut self.state, ADVERT, ReplyLimit::new(MTU, u8::MAX))
+        let limit = ReplyLimit::new(MTU, u8::MAX);
+        command::execute(black_box(&self.request), &mut self.state, ADVERT, limit, Ingress::default())
     }
 }
 

@@ -7,6 +7,7 @@ use std::{fmt, fs, io};
 use libbpf_sys::bpf_xdp_query_opts;
 
 use super::netlink::{self, Interface, text};
+use super::nic::NicSetting;
 use super::sys::{self, Command};
 
 const ARPHRD_ETHER: u16 = 1;
@@ -16,6 +17,10 @@ const ARPHRD_LOOPBACK: u16 = 772;
 const ACT_BASIC: u64 = 1 << 0;
 const ACT_XSK_ZEROCOPY: u64 = 1 << 3;
 const ACT_RX_SG: u64 = 1 << 5;
+
+/// Drivers of interfaces to which the kernel passes frames without their outer tag, whatever
+/// their features say: it removes the tag on the interface below.
+const UNTAGGING: [&str; 5] = ["bonding", "bridge", "ipvlan", "macvlan", "team"];
 
 /// Where an XDP program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +68,10 @@ pub struct Facts {
     pub carrier: bool,
     /// Is a loopback interface.
     pub loopback: bool,
+    /// Removes VLAN tags from received frames before an XDP program sees them.
+    pub strips_tags: bool,
+    /// May drop frames of VLANs that have no VLAN interface.
+    pub filters_vlans: bool,
     /// Supports native XDP. `None`, here and below: kernels before 6.3 do not report
     /// features, and newer ones report none for a driver without native XDP.
     pub native: Option<bool>,
@@ -77,6 +86,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether the kernel removes VLAN tags, so that no setting of this interface keeps them.
+    pub fn is_untagging(&self) -> bool {
+        UNTAGGING.contains(&self.driver.as_str())
+    }
+
     /// Whether it can send and receive frames.
     pub fn is_live(&self) -> bool {
         self.up && self.carrier
@@ -148,6 +162,7 @@ impl Facts {
         let link = find(all, name)?;
         let mac = mac_of(&link)?;
         let xdp = sys::xdp_query(link.index).map_err(kernel("the XDP state"))?;
+        let driver = driver(&link.name).unwrap_or_default();
         let feature = |bit| (xdp.feature_flags != 0).then_some(xdp.feature_flags & bit != 0);
         Ok(Self {
             index: link.index,
@@ -155,15 +170,18 @@ impl Facts {
             mtu: link.mtu,
             queues: queues(&link),
             queues_max: link.rx_queues.max(queues(&link)),
-            driver: driver(&link.name).unwrap_or_default(),
             up: link.flags & libc::IFF_UP.cast_unsigned() != 0,
             carrier: link.flags & libc::IFF_LOWER_UP.cast_unsigned() != 0,
             loopback: link.kind == ARPHRD_LOOPBACK,
+            strips_tags: UNTAGGING.contains(&driver.as_str())
+                || NicSetting::STRIPPING.iter().any(|setting| is_on(*setting, &link.name)),
+            filters_vlans: is_on(NicSetting::RX_VLAN_FILTER, &link.name),
             native: feature(ACT_BASIC),
             rx_sg: feature(ACT_RX_SG),
             zero_copy: feature(ACT_XSK_ZEROCOPY),
             zero_copy_segments: xdp.xdp_zc_max_segs,
             attached: attached(&xdp),
+            driver,
             name: link.name,
         })
     }
@@ -190,6 +208,10 @@ fn channels(interface: &str) -> Option<u32> {
     // The words 4 and 7 of ethtool_channels: receive queues, and those that also send.
     let channels = sys::ethtool_words(interface, Command::Channels, [0; 50]).ok()?;
     Some(channels[4].saturating_add(channels[7])).filter(|used| *used > 0)
+}
+
+fn is_on(setting: NicSetting, interface: &str) -> bool {
+    setting.read(interface).is_ok_and(|on| on != 0)
 }
 
 fn driver(interface: &str) -> io::Result<String> {

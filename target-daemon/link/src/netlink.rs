@@ -7,9 +7,9 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::time::Duration;
 
 use libc::{
-    IFLA_ADDRESS, IFLA_ALT_IFNAME, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO,
-    IFLA_MASTER, IFLA_MTU, IFLA_NUM_RX_QUEUES, IFLA_PROP_LIST, IFLA_STATS64, IFLA_XDP, NLM_F_ACK, NLM_F_DUMP,
-    NLM_F_REQUEST, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK,
+    IFLA_ADDRESS, IFLA_ALT_IFNAME, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINK_NETNSID,
+    IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_NUM_RX_QUEUES, IFLA_PROP_LIST, IFLA_STATS64, IFLA_XDP,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK,
 };
 
 use super::sys;
@@ -21,6 +21,9 @@ const READ_MAX: usize = 32 * 1024;
 
 const NLMSG_ERROR: u16 = libc::NLMSG_ERROR as u16;
 const NLMSG_DONE: u16 = libc::NLMSG_DONE as u16;
+
+/// Of `IFLA_INFO_DATA` of a VLAN interface, in `linux/if_link.h`.
+const IFLA_VLAN_ID: u16 = 1;
 
 /// The length of `struct nlmsghdr`.
 pub const HEADER: usize = 16;
@@ -54,6 +57,8 @@ pub struct Interface {
     /// The index of the interface on which it was created, as for a VLAN, in this network
     /// namespace; 0 if none.
     pub lower: u32,
+    /// The VLAN of a VLAN interface.
+    pub vlan: Option<u16>,
     /// Frames received.
     pub received: u64,
     /// Frames that arrived and were lost for want of buffers, or for a reason that the
@@ -194,10 +199,14 @@ fn interface(body: &[u8]) -> Option<Interface> {
                 interface.lost = lost.fold(0, u64::wrapping_add);
             }
             IFLA_LINK_NETNSID => is_elsewhere = true,
-            // The other end of a veth pair is not below it.
             IFLA_LINKINFO => {
-                is_elsewhere |=
-                    attributes(value).any(|(kind, value)| kind == IFLA_INFO_KIND && text(value) == "veth");
+                let info = |wanted| attributes(value).find(|(kind, _)| *kind == wanted);
+                let kind = info(IFLA_INFO_KIND).map(|(_, value)| text(value)).unwrap_or_default();
+                // The other end of a veth pair is not below it.
+                is_elsewhere |= kind == "veth";
+                let data = info(IFLA_INFO_DATA).filter(|_| kind == "vlan");
+                let id = data.and_then(|(_, data)| attributes(data).find(|(kind, _)| *kind == IFLA_VLAN_ID));
+                interface.vlan = id.and_then(|(_, id)| u16_at(id, 0));
             }
             IFLA_PROP_LIST => {
                 let names = attributes(value).filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
@@ -295,6 +304,7 @@ mod tests {
             alt_names: vec!["enp7s0".into(), "storage".into()],
             master: 9,
             lower: 3,
+            vlan: None,
             received: 1,
             lost: 7 + 12 + 15 + 16,
         };
@@ -315,6 +325,18 @@ mod tests {
             let mut message = new_link();
             message.extend(apart);
             assert_eq!(interface(&message[HEADER..]).unwrap().lower, 0);
+        }
+    }
+
+    #[test]
+    fn a_vlan_interface_has_its_vlan() {
+        let data = attribute(IFLA_INFO_DATA, &attribute(IFLA_VLAN_ID, &20_u16.to_ne_bytes()));
+        for (kind, vlan) in [(&b"vlan\0"[..], Some(20)), (b"vxlan\0", None)] {
+            let info = [attribute(IFLA_INFO_KIND, kind), data.clone()].concat();
+            let mut message = new_link();
+            message.extend(attribute(IFLA_LINKINFO, &info));
+            let found = interface(&message[HEADER..]).unwrap();
+            assert_eq!((found.vlan, found.lower), (vlan, 3));
         }
     }
 

@@ -91,10 +91,10 @@ pub enum Command {
     SetRings = 0x11,
     Pause = 0x12,
     SetPause = 0x13,
-    Flags = 0x25,
-    SetFlags = 0x26,
     /// `ethtool_gfeatures`, with as many blocks as the kernel has: at most four, of 4 words.
     Features = 0x3a,
+    /// `ethtool_sfeatures`, with at most four blocks of 2 words.
+    SetFeatures = 0x3b,
     /// `ethtool_gstrings`; see [`feature_names`].
     Strings = 0x1b,
     Channels = 0x3c,

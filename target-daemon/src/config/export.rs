@@ -9,9 +9,14 @@ use super::suggest::{plain, suggest};
 use crate::store::{AUTO, OPTIONS, Opt, Options, Problem, Setting, StoreSpec, Takes, Value};
 use crate::wire::aoe::{Address, AddressError};
 use crate::wire::ether::{Mac, MacError};
+use crate::wire::vlan::{UNTAGGED, VLAN_MAX, Vlans};
 
 /// The access list that admits every initiator.
 pub(super) const EVERYBODY: &str = "everybody";
+/// The VLANs of frames without a tag, or with a priority only.
+pub(super) const UNTAGGED_VLAN: &str = "untagged";
+/// All VLANs.
+pub(super) const ANY_VLAN: &str = "any";
 
 /// The options of every export, beside those of its store.
 pub(super) const EXPORT_OPTIONS: &[Opt] = &[
@@ -26,6 +31,21 @@ pub(super) const EXPORT_OPTIONS: &[Opt] = &[
         takes: Takes::Words(&["allow", "volatile", "refuse"]),
         default: "refuse",
         help: "whether hosts may set its config string, mask list and reservation, rather than --host-settings",
+        ..Opt::FLAG
+    },
+    Opt {
+        key: "vlan",
+        takes: Takes::Vlans,
+        default: UNTAGGED_VLAN,
+        help: "serve it in this VLAN only, by the 802.1Q tag; repeat it for more; default: untagged and \
+               priority-tagged frames",
+        ..Opt::FLAG
+    },
+    Opt {
+        key: "interfaces",
+        name: "interface",
+        takes: Takes::Interfaces,
+        help: "serve it on this interface only, of those of -i; repeat it for more",
         ..Opt::FLAG
     },
     Opt {
@@ -59,6 +79,10 @@ pub struct Export {
     pub store: StoreSpec,
     /// Initiators that may use it: `None` for the default list, an empty list for all.
     pub allow: Option<Vec<Mac>>,
+    /// The VLANs that it is served in.
+    pub vlans: Vlans,
+    /// Names and patterns of the interfaces that it is served on; empty for all.
+    pub interfaces: Vec<String>,
     /// The worker that owns it; without one, workers are assigned in turn.
     pub worker: Option<u16>,
     /// Whether hosts may set config string, mask list and reservation: `None` for the
@@ -73,6 +97,8 @@ pub struct Export {
 pub(super) struct Given {
     pub(super) options: Options,
     pub(super) allow: Option<Vec<Mac>>,
+    pub(super) vlans: Option<Vlans>,
+    pub(super) interfaces: Vec<String>,
 }
 
 impl FromStr for Export {
@@ -104,11 +130,20 @@ impl Given {
             .find(|option| option.name() == name && takes_value(option) == value.is_some())
             .ok_or_else(|| unknown(text))?;
         let value = value.unwrap_or_default();
-        if matches!(option.takes, Takes::Hosts) {
-            return self.allow(value);
-        }
         let impossible =
             |problem: Problem| Problem::new(format!("{name}={value} is not possible"), problem.to_string());
+        match option.takes {
+            Takes::Hosts => return self.allow(value),
+            Takes::Vlans => return self.vlan(value).map_err(|remedy| impossible(Problem::new("", remedy))),
+            Takes::Interfaces if value.is_empty() => {
+                return Err(impossible(Problem::new("", "`ip link` shows the names")));
+            }
+            Takes::Interfaces => {
+                self.interfaces.push(value.to_owned());
+                return Ok(());
+            }
+            _ => {}
+        }
         self.set(option, option.parse(value).map_err(impossible)?)
     }
 
@@ -136,6 +171,33 @@ impl Given {
         Ok(())
     }
 
+    /// Adds a VLAN.
+    ///
+    /// # Errors
+    ///
+    /// The remedy.
+    pub(super) fn vlan(&mut self, value: &str) -> Result<(), String> {
+        let id = match value {
+            UNTAGGED_VLAN => UNTAGGED,
+            ANY_VLAN => VLAN_MAX + 1,
+            number => {
+                number.parse().ok().filter(|id| (UNTAGGED + 1..=VLAN_MAX).contains(id)).ok_or_else(|| {
+                    format!("give a number from 1 to {VLAN_MAX}, {UNTAGGED_VLAN} or {ANY_VLAN}")
+                })?
+            }
+        };
+        let is_any = id > VLAN_MAX;
+        self.vlans = Some(match &self.vlans {
+            None if is_any => Vlans::Any,
+            None => Vlans::listed([id]),
+            Some(others) if is_any || *others == Vlans::Any => {
+                return Err(format!("give {ANY_VLAN} alone, or each VLAN"));
+            }
+            Some(others) => Vlans::listed(others.ids().chain([id])),
+        });
+        Ok(())
+    }
+
     /// Checks the options against each other.
     pub(super) fn export(mut self, address: Address, path: &str) -> Result<Export, Problem> {
         if let Some(conflict) = self.options.conflicts().first() {
@@ -150,8 +212,9 @@ impl Given {
             _ => None,
         };
         let force = self.options.take("force").is_some();
-        let store = StoreSpec::new(path, self.options);
-        Ok(Export { address, store, allow: self.allow, worker, host_settings, force })
+        let Self { options, allow, vlans, interfaces } = self;
+        let (store, vlans) = (StoreSpec::new(path, options), vlans.unwrap_or_default());
+        Ok(Export { address, store, allow, vlans, interfaces, worker, host_settings, force })
     }
 }
 

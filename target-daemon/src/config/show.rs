@@ -2,9 +2,11 @@
 
 use toml::{Table, Value};
 
+use super::export::{ANY_VLAN, UNTAGGED_VLAN};
 use super::file::{ROWS, hosts};
 use super::{Export, Serve};
 use crate::store::{AUTO, OPTIONS, Opt, Options, SECTOR_BYTES, Value as Given, exactly};
+use crate::wire::vlan::{UNTAGGED, Vlans};
 
 /// The configuration as the text of a configuration file.
 ///
@@ -61,9 +63,24 @@ fn export(export: &Export) -> Value {
     if let Some(settings) = export.host_settings {
         rows.push(("host-settings", settings.word().into()));
     }
+    rows.push(("vlan", vlans(&export.vlans)));
+    if !export.interfaces.is_empty() {
+        rows.push(("interfaces", export.interfaces.clone().into()));
+    }
     rows.push(("worker", export.worker.map_or(AUTO.into(), |worker| i64::from(worker).into())));
     rows.push(("force", export.force.into()));
     rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Table>().into()
+}
+
+/// The VLANs, in the shortest form.
+fn vlans(vlans: &Vlans) -> Value {
+    let one = |id| if id == UNTAGGED { UNTAGGED_VLAN.into() } else { Value::from(i64::from(id)) };
+    let mut all: Vec<Value> = vlans.ids().map(one).collect();
+    match vlans {
+        Vlans::Any => ANY_VLAN.into(),
+        _ if all.len() == 1 => all.remove(0),
+        _ => all.into(),
+    }
 }
 
 /// The value of an option, or its default: also if it has no meaning beside the others, as

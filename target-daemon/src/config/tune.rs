@@ -159,6 +159,10 @@ pub struct Demands {
     /// Huge pages to reserve, for --huge-pages and store=mmap.
     #[arg(long, value_name = "N")]
     pub huge_pages: Option<u64>,
+
+    /// Exports have a vlan: open the VLAN filter of the NIC.
+    #[arg(long)]
+    pub vlans: bool,
 }
 
 /// Cores, in order of the workers; as text in the kernel's format: `0-2,5`.

@@ -8,7 +8,9 @@ use log::{info, warn};
 
 use super::failure::{Context, Failure};
 use super::interface::Interface;
+use crate::config::Export;
 use crate::link::{self, Facts, PacketSocket};
+use crate::shelf::Segments;
 use crate::wire::aoe::{Address, Command, Header, Role};
 use crate::wire::ether::{Ether, Mac, Tags};
 use crate::wire::{Body, Request, Response, query};
@@ -20,15 +22,19 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// The number of probes: frames get lost.
 const QUESTIONS: u32 = 3;
 
-/// Initiators leave tags with bit 31 to tools.
-const TAG: u32 = 0xfb1a_de00;
+/// Initiators leave tags with bit 31 to tools. The VLAN of the probe is added: the kernel takes
+/// the VLAN tag off the answer.
+const TAG: u32 = 0xfb1a_0000;
 
-/// Fails if a target on one of the interfaces answers at one of the addresses.
-pub fn probe(interfaces: &[Interface], addresses: &[Address]) -> Result<(), Failure> {
-    for interface in interfaces {
+/// Fails if a target on one of the segments of an export answers at its address.
+pub fn probe(interfaces: &[Interface], exports: &[(&Export, &Segments)]) -> Result<(), Failure> {
+    for (index, interface) in (0..).zip(interfaces) {
+        let here = exports.iter().filter(|(_, segments)| segments.has(index));
+        let places = here.flat_map(|(export, at)| at.vlans.ids().map(|vlan| (export.address, vlan)));
+        let places: Vec<(Address, u16)> = places.collect();
         warn_of_listeners(&interface.facts);
         if interface.facts.is_live() {
-            probe_one(interface, addresses)?;
+            probe_one(interface, &places)?;
         } else {
             warn!(
                 "{}: the link is down, so cannot check whether our addresses are in use there",
@@ -52,15 +58,15 @@ fn warn_of_listeners(facts: &Facts) {
     }
 }
 
-fn probe_one(interface: &Interface, addresses: &[Address]) -> Result<(), Failure> {
+fn probe_one(interface: &Interface, places: &[(Address, u16)]) -> Result<(), Failure> {
     let facts = &interface.facts;
     let what = format!("cannot probe for other targets on {}", facts.name);
     let socket = PacketSocket::open(facts.index).context(&what)?;
     info!("{}: probing for other targets at our addresses", facts.name);
     let mut frame = [0; 2048];
     for _ in 0..QUESTIONS {
-        for address in addresses {
-            let len = question(Mac(facts.mac), *address, &mut frame);
+        for (address, vlan) in places {
+            let len = question(Mac(facts.mac), *address, *vlan, &mut frame);
             // An interface that does not send now is noticed elsewhere.
             let _ = socket.send(frame.get(..len).unwrap_or(&[]));
         }
@@ -68,7 +74,7 @@ fn probe_one(interface: &Interface, addresses: &[Address]) -> Result<(), Failure
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Some(len) = socket.receive(&mut frame, left).context(&what)? else { break };
-            if let Some((address, by)) = answer(frame.get(..len).unwrap_or(&[]), addresses) {
+            if let Some((address, by)) = answer(frame.get(..len).unwrap_or(&[]), places) {
                 let text = format!(
                     "{by} on {} serves {address} already: initiators would mix the two disks. Stop it, or give this \
                      export another address (--no-probe if it is the same data on purpose)",
@@ -84,17 +90,27 @@ fn probe_one(interface: &Interface, addresses: &[Address]) -> Result<(), Failure
     Ok(())
 }
 
-fn question(own: Mac, address: Address, frame: &mut [u8]) -> usize {
-    let ether = Ether { dst: Mac::BROADCAST, src: own, tags: Tags::NONE };
+fn question(own: Mac, address: Address, vlan: u16, frame: &mut [u8]) -> usize {
+    let tags = Tags::of_vlan(vlan);
+    let ether = Ether { dst: Mac::BROADCAST, src: own, tags };
     let Address { shelf, slot } = address;
-    let header = Header { ether, role: Role::Request, shelf, slot, command: Command::Query, tag: TAG };
+    let header = Header {
+        ether,
+        role: Role::Request,
+        shelf,
+        slot,
+        command: Command::Query,
+        tag: TAG | u32::from(vlan),
+    };
     Request { header, body: Body::Query(query::Request::Read) }.emit(frame).unwrap_or(0)
 }
 
-/// The address and sender of this frame, if it is an answer from one of the addresses.
-fn answer(frame: &[u8], addresses: &[Address]) -> Option<(Address, Mac)> {
+/// The address and sender of this frame, if it is an answer from one of the addresses in its
+/// VLAN.
+fn answer(frame: &[u8], places: &[(Address, u16)]) -> Option<(Address, Mac)> {
     let response = Response::parse(frame).ok()?;
     response.query()?;
-    let at = response.header.address();
-    addresses.contains(&at).then_some((at, response.header.ether.src))
+    let (at, tag) = (response.header.address(), response.header.tag);
+    let is_ours = places.iter().any(|(address, vlan)| *address == at && TAG | u32::from(*vlan) == tag);
+    is_ours.then_some((at, response.header.ether.src))
 }

@@ -18,6 +18,7 @@ use super::handlers::{self, Awaited};
 use super::interface::{Interface, Presence};
 use super::late_interfaces::LateInterfaces;
 use super::notify::{self, ServiceNotifier};
+use super::segments;
 use super::sizes::Sizes;
 use super::too_long::TooLong;
 use super::worker_pool::WorkerPool;
@@ -205,12 +206,33 @@ fn follow(pool: &WorkerPool, index: usize, interface: &mut Interface, changes: &
     if changed {
         pool.update(index, Mac(now.mac), now.mtu);
     }
+    if now.strips_tags != before.strips_tags {
+        pool.set_strips_tags(index, now.strips_tags);
+        tell_of_tags(pool, index, now);
+    }
     if now.is_live() != before.is_live() {
         info!("{name}: link is {}", if now.is_live() { "up" } else { "down" });
     }
-    if now.is_live() && (changed || !before.is_live()) {
+    let may_serve_more = before.strips_tags && !now.strips_tags;
+    if now.is_live() && (changed || may_serve_more || !before.is_live()) {
         info!("{name}: MTU {}, announcing the exports", now.mtu);
         pool.announce(index, options, &options.exports);
+    }
+}
+
+/// Logs that an interface has begun to remove VLAN tags, or that it leaves them in now.
+fn tell_of_tags(pool: &WorkerPool, index: usize, facts: &Facts) {
+    let name = &facts.name;
+    let unserved = pool.hidden_on(index);
+    match (facts.strips_tags, unserved.is_empty()) {
+        (true, false) => error!(
+            "{name}: frames arrive without their VLAN tags now, so exports with a vlan are not served there ({}) until \
+             this is changed back: {}",
+            unserved.join(", "),
+            segments::remedy(facts)
+        ),
+        (true, true) => pool.tell_of_segments(index, facts),
+        (false, _) => info!("{name}: frames arrive with their VLAN tags now"),
     }
 }
 

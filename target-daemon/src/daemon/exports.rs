@@ -6,7 +6,9 @@ use std::path::Path;
 use log::{error, info, log, warn};
 
 use super::failure::Failure;
+use super::interface::{Interface, facts_of, names_of};
 use super::quarantine;
+use super::segments;
 use super::state_writer;
 use crate::config::{self, Serve};
 use crate::privilege;
@@ -87,7 +89,7 @@ impl StoreInfo {
 /// # Errors
 ///
 /// One cannot be opened, or nothing is left to serve.
-pub fn open(options: &Serve, interfaces: &[String]) -> Result<(Vec<Opened>, Vec<Refused>), Failure> {
+pub fn open(options: &Serve, interfaces: &[Interface]) -> Result<(Vec<Opened>, Vec<Refused>), Failure> {
     let mut addresses = BTreeSet::new();
     if let Some(config::Export { address, .. }) =
         options.exports.iter().find(|export| !addresses.insert(export.address))
@@ -95,10 +97,10 @@ pub fn open(options: &Serve, interfaces: &[String]) -> Result<(Vec<Opened>, Vec<
         return Err(Failure::request(format!("{address} is given twice: give each export its own address")));
     }
     let (mut opened, mut refused) = (Vec::new(), Vec::new());
-    let folder = options.service.state.as_deref();
+    let (folder, names) = (options.service.state.as_deref(), names_of(interfaces));
     for wanted in &options.exports {
-        let one = open_one(wanted, options)?;
-        let kept = quarantine::check_kept(wanted, &one.source.data, folder, interfaces);
+        let one = open_one(wanted, options, interfaces)?;
+        let kept = quarantine::check_kept(wanted, &one.source.data, folder, &names);
         match kept {
             Err(why) if wanted.force => warn!("{} is forced: {why}", wanted.address),
             Err(why) => {
@@ -166,8 +168,9 @@ pub fn in_the_way(address: Address, error: OpenError, all: &Serve) -> Failure {
 }
 
 /// Opens and locks one store, and restores the saved state of the export.
-pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure> {
+pub fn open_one(wanted: &config::Export, all: &Serve, interfaces: &[Interface]) -> Result<Opened, Failure> {
     let (address, acl) = (wanted.address, acl(all, wanted));
+    let segments = segments::of(wanted, &facts_of(interfaces))?;
     let folder = all.service.state.as_deref();
     if let Some(path) = wanted.store.path() {
         privilege::may_open(path).map_err(Failure::request)?;
@@ -184,7 +187,8 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
     let source = Source { data: opened.data, file: opened.file, is_writable: !read_only };
     let (store, told) = (opened.store, info.describe(read_only));
     let host_settings = host_settings(all, wanted);
-    let settings = Settings { address, read_only, durability, names: names(wanted), acl, host_settings };
+    let names = names(wanted);
+    let settings = Settings { address, read_only, durability, names, segments, acl, host_settings };
     let geometry = store.geometry();
     let sectors = geometry.sectors;
     let mode = match (read_only, durability) {

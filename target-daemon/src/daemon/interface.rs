@@ -7,6 +7,7 @@ use log::{info, warn};
 
 use super::failure::{Context, Failure};
 use super::plan::{self, Reception};
+use super::segments;
 use crate::config::{self, Serve};
 use crate::control;
 use crate::link::{self, AttachError, Facts, Named, Owned, Program, XdpMode};
@@ -106,7 +107,21 @@ impl Interface {
             Some(text) if warning != self.warning => warn!("{}: {text}", self.facts.name),
             _ => {}
         }
-        self.warning = warning;
+        // Logged when it began.
+        self.warning = warning.or_else(|| self.hides_tags(all, options));
+    }
+
+    /// Exports that are not served because their VLANs cannot be told apart.
+    fn hides_tags(&self, all: &[Named], options: &Serve) -> Option<String> {
+        let facts = Some(&self.facts).filter(|facts| facts.strips_tags)?;
+        let is_unserved =
+            |export: &&config::Export| export.vlans.names_some() && segments::is_on(export, facts, all);
+        let unserved = options.exports.iter().filter(is_unserved);
+        let unserved: Vec<String> = unserved.map(|export| export.address.to_string()).collect();
+        (!unserved.is_empty()).then(|| {
+            let remedy = segments::remedy(facts);
+            format!("VLAN tags do not arrive, so {} is not served: {remedy}", unserved.join(", "))
+        })
     }
 
     /// `deaf`: frames arrive, and the NIC loses all of them.
@@ -179,6 +194,11 @@ pub fn look_up(options: &Serve) -> Result<Vec<Interface>, Failure> {
         });
     }
     Ok(interfaces)
+}
+
+/// The facts of each.
+pub fn facts_of(interfaces: &[Interface]) -> Vec<&Facts> {
+    interfaces.iter().map(|interface| &interface.facts).collect()
 }
 
 pub fn names_of(interfaces: &[Interface]) -> Vec<String> {

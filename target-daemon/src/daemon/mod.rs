@@ -2,7 +2,7 @@
 //! down.
 //!
 //! ```text
-//! start     interface, plan, exports, conflict_probe, sandbox   in the order of [`serve`]
+//! start     interface, plan, exports, segments, conflict_probe, sandbox   in the order of [`serve`]
 //! run       control ──► handlers, reload                        control requests, reloads
 //!              └──────► notify, sizes, watch, late_interfaces   changes without a request
 //! state     worker_pool, registry, removal                      workers, exports, closed stores
@@ -22,6 +22,7 @@ mod interface;
 mod state_writer;
 mod notify;
 mod removal;
+mod segments;
 mod plan;
 mod quarantine;
 mod reload;
@@ -74,13 +75,17 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let socket = control_socket(&options.service)?;
     let metrics = options.service.metrics.map(metrics::bind).transpose();
     let metrics = metrics.map_err(|e| Failure::machine(format!("{}. {}", e.what, e.remedy)))?;
-    let (exports, refused) = exports::open(options, &interface::names_of(&interfaces))?;
+    let (exports, refused) = exports::open(options, &interfaces)?;
     let mut options = options.clone();
     options.exports.retain(|export| !refused.iter().any(|refused| refused.wanted.address == export.address));
     let options = &options;
-    let addresses: Vec<_> = options.exports.iter().map(|export| export.address).collect();
+    let placed: Vec<_> =
+        exports.iter().map(|one| (&one.wanted, &one.export.state.settings.segments)).collect();
+    for (index, interface) in (0..).zip(&interfaces) {
+        segments::warn(index, &interface.facts, placed.iter().map(|(_, segments)| *segments));
+    }
     if !options.no_probe {
-        conflict_probe::probe(&interfaces, &addresses)?;
+        conflict_probe::probe(&interfaces, &placed)?;
     }
     let lanes = interface::attach(&mut interfaces, options)?;
     let rings = worker_pool::rings(&lanes, &interfaces, options)?;

@@ -6,15 +6,17 @@ use super::exports;
 use super::failure::Failure;
 use super::interface;
 use super::quarantine;
-use crate::config::{Diagnostic, Loaded, Span};
+use super::segments;
+use crate::config::{Diagnostic, Export, ExportSpans, Loaded, Span};
 use crate::control::{self, metrics};
-use crate::link;
+use crate::link::{self, Facts};
 use crate::store::{Expected, Problem};
 
 /// All problems: diagnostics with the location in the file, and messages that have no
 /// location.
 pub fn problems(loaded: &Loaded) -> (Vec<Diagnostic>, Vec<String>) {
     let mut faults = interfaces(loaded);
+    faults.extend(in_segments(loaded));
     faults.extend(files(loaded));
     faults.extend(two_ways(loaded));
     faults.extend(cores(loaded));
@@ -50,9 +52,26 @@ fn interfaces(loaded: &Loaded) -> Vec<Diagnostic> {
     loaded.serve.interfaces.iter().zip(&loaded.interfaces).flat_map(one).collect()
 }
 
+/// Interfaces of exports that are not served, and VLANs whose tags do not arrive.
+fn in_segments(loaded: &Loaded) -> Vec<Diagnostic> {
+    let names = interface::names(&loaded.serve.interfaces).unwrap_or_default();
+    let facts: Vec<Facts> = names.iter().filter_map(|name| interface::usable(name).ok()).collect();
+    let served: Vec<&Facts> = facts.iter().collect();
+    // Then some interface is at fault.
+    if served.len() < names.len() || served.is_empty() {
+        return Vec::new();
+    }
+    let there = link::all().unwrap_or_default();
+    let one = |(export, at): (&Export, &ExportSpans)| match segments::placed(export, &served, &there) {
+        Err(problem) => Some(fault(&at.interfaces, problem)),
+        Ok(found) => segments::hidden(export, &found, &served).map(|problem| fault(&at.vlan, problem)),
+    };
+    loaded.serve.exports.iter().zip(&loaded.exports).filter_map(one).collect()
+}
+
 fn files(loaded: &Loaded) -> Vec<Diagnostic> {
     let interfaces = interface::names(&loaded.serve.interfaces).unwrap_or_default();
-    let one = |(export, at): (&crate::config::Export, &Span)| {
+    let one = |(export, ExportSpans { path: at, .. }): (&Export, &ExportSpans)| {
         if let Err(error) = export.store.examine() {
             return Some(fault(at, Failure::machine(error).problem()));
         }
@@ -60,12 +79,12 @@ fn files(loaded: &Loaded) -> Vec<Diagnostic> {
         let folder = loaded.serve.service.state.as_deref();
         quarantine::check_kept(export, &data, folder, &interfaces).err().map(|why| fault(at, why))
     };
-    loaded.serve.exports.iter().zip(&loaded.paths).filter_map(one).collect()
+    loaded.serve.exports.iter().zip(&loaded.exports).filter_map(one).collect()
 }
 
 /// Exports of one file that would be accessed in different ways.
 fn two_ways(loaded: &Loaded) -> Vec<Diagnostic> {
-    let exports = loaded.serve.exports.iter().zip(&loaded.paths);
+    let exports = loaded.serve.exports.iter().zip(loaded.exports.iter().map(|at| &at.path));
     let all: Vec<_> =
         exports.filter_map(|(export, at)| Some((export.address, export.store.expected()?, at))).collect();
     let first_of = |(later, (address, ours, at)): (usize, &(_, Expected, &Span))| {

@@ -12,14 +12,16 @@ use super::failure::Failure;
 use super::plan;
 use super::quarantine::Quarantine;
 use super::removal::Leaving;
+use super::segments;
 use super::worker_pool::{PATIENCE, WorkerPool};
 use crate::config;
 use crate::control::snapshot::Export;
+use crate::link::Facts;
 use crate::observe::Tally;
 use crate::shelf::Settings;
 use crate::store::{Durability, Replaced};
 use crate::wire::aoe::Address;
-use crate::worker::{Answered, Directory, ExportRuntime, ExportSnapshot, Owner, WorkerCommand};
+use crate::worker::{Answered, Directory, ExportRuntime, ExportSnapshot, Owner, SharedLane, WorkerCommand};
 
 /// What the control thread knows about an export.
 #[derive(Clone, Debug)]
@@ -90,6 +92,26 @@ impl WorkerPool {
             workers.map(|worker| (worker, taken(worker))).min_by_key(|(_, taken)| taken.len())?;
         let export = (0..=u16::MAX).find(|index| !taken.contains(index))?;
         Some(Owner { worker, export })
+    }
+
+    /// The exports that are not served on an interface because frames arrive there without
+    /// their VLAN tags.
+    pub fn hidden_on(&self, interface: usize) -> Vec<String> {
+        let lane = self.lanes.iter().find(|lane| lane.interface == interface);
+        let Some(ingress) = lane.map(SharedLane::ingress) else { return Vec::new() };
+        let all = self.registry.entries.iter();
+        all.filter(|(_, entry)| {
+            let segments = &entry.settings.segments;
+            segments.has(ingress.interface) && !segments.is_served(ingress)
+        })
+        .map(|(address, _)| address.to_string())
+        .collect()
+    }
+
+    /// Logs what the exports on an interface need to know of VLANs there.
+    pub fn tell_of_segments(&self, interface: usize, facts: &Facts) {
+        let all = self.registry.entries.values().map(|entry| &entry.settings.segments);
+        segments::warn(interface as u16, facts, all);
     }
 
     /// Serves another export.

@@ -7,15 +7,18 @@ use log::{error, info, warn};
 use super::control::Served;
 use super::exports::{self, Opened};
 use super::failure::{Context, Failure};
-use super::interface::{self, Interface};
+use super::interface::{self, Interface, facts_of};
 use super::removal::Removed;
+use super::segments;
 use super::worker_pool::WorkerPool;
 use crate::config::{self, Export, Serve};
 use crate::control::{ChangeReport, Changed, ControlError};
 use crate::link;
+use crate::shelf::Segments;
 use crate::store::Durability;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
+use crate::wire::vlan::Vlans;
 
 /// The difference between two configurations.
 #[derive(Default)]
@@ -26,7 +29,7 @@ struct Difference {
     removed: Vec<Export>,
     /// Exports whose store must be reopened: the old and the new configuration.
     reopened: Vec<(Export, Export)>,
-    /// Exports with other rules for hosts.
+    /// Exports with other rules for hosts, or other segments.
     changed: Vec<Export>,
 }
 
@@ -50,7 +53,7 @@ pub fn apply(served: &mut Served<'_>, mut next: Serve, force: bool, recover: Opt
     let difference = compare(&served.options, &next, recover);
     // New hosts may be admitted before their exports are served, but not the other way
     // round.
-    let (mut opened, later) = prepare(served, &difference, &next, force)
+    let Prepared { mut opened, later, changed } = prepare(served, &difference, &next, force)
         .and_then(|prepared| widen(&mut served.interfaces, &served.options, &next).map(|()| prepared))
         .map_err(refusal)?;
     let mut report = ChangeReport::default();
@@ -62,7 +65,7 @@ pub fn apply(served: &mut Served<'_>, mut next: Serve, force: bool, recover: Opt
     {
         served.pool.registry.quarantine.recover(&data.identity);
     }
-    match open_all(&mut served.pool, &later, &next, force) {
+    match open_all(&mut served.pool, &served.interfaces, &later, &next, force) {
         Ok(reopened) => opened.extend(reopened),
         Err(failure) => return Err(undo(served, &difference, failure)),
     }
@@ -79,8 +82,8 @@ pub fn apply(served: &mut Served<'_>, mut next: Serve, force: bool, recover: Opt
             }
         }
     }
-    for export in &difference.changed {
-        change(&mut served.pool, export, &next);
+    for (export, segments) in difference.changed.iter().zip(changed) {
+        change(&mut served.pool, export, segments, &next);
         report.lines.push(format!("{} changed", export.address));
     }
     report.lines.extend(gone);
@@ -88,19 +91,30 @@ pub fn apply(served: &mut Served<'_>, mut next: Serve, force: bool, recover: Opt
     direct(served);
     let new: Vec<Export> = difference.added.into_iter().chain(difference.changed).collect();
     served.pool.announce_all(&served.options, &new);
+    warn_of_segments(served, &new);
     report.lines.iter().for_each(|line| info!("{line}"));
     Ok(report)
 }
 
+/// What a change needs.
+struct Prepared<'a> {
+    /// The exports whose stores are open.
+    opened: Vec<Opened>,
+    /// Those whose stores must be opened later.
+    later: Vec<&'a Export>,
+    /// The segments of [`Difference::changed`].
+    changed: Vec<Segments>,
+}
+
 /// Refuses what cannot be done, and opens the stores that can be opened before anything
-/// changes. Returns these, and the exports whose stores must be opened later.
+/// changes.
 fn prepare<'a>(
     served: &mut Served<'_>,
     difference: &'a Difference,
     next: &Serve,
     force: bool,
-) -> Result<(Vec<Opened>, Vec<&'a Export>), Failure> {
-    let pool = &mut served.pool;
+) -> Result<Prepared<'a>, Failure> {
+    let Served { pool, interfaces, .. } = served;
     refuse_no_interface(&served.options, next)?;
     refuse_what_needs_a_restart(&served.options, next)?;
     let reopened = || difference.reopened.iter().map(|(_, next)| next);
@@ -119,12 +133,15 @@ fn prepare<'a>(
     let is_free =
         |export: &&Export| !difference.leaving().any(|other| other.store.label() == export.store.label());
     let (free, blocked): (Vec<&Export>, Vec<&Export>) = difference.added.iter().partition(is_free);
-    let opened = open_all(pool, &free, next, force)?;
+    let opened = open_all(pool, interfaces, &free, next, force)?;
     // Checked before any store is closed for one that then cannot be opened.
     let later: Vec<&Export> = reopened().chain(blocked).collect();
     later.iter().try_for_each(|export| exports::examine(export))?;
     exports::examine_together(&later, next)?;
-    Ok((opened, later))
+    let segments = |export: &Export| segments::of(export, &facts_of(interfaces));
+    later.iter().try_for_each(|export| segments(export).map(drop))?;
+    let changed = difference.changed.iter().map(segments).collect::<Result<_, _>>()?;
+    Ok(Prepared { opened, later, changed })
 }
 
 /// Closes the stores of exports that leave. Returns the report lines of those removed for
@@ -227,6 +244,7 @@ fn compare(now: &Serve, next: &Serve, again: Option<Address>) -> Difference {
                     difference.reopened.push((before, export));
                 } else if now.allowed(&before) != next.allowed(&export)
                     || now.host_settings(&before) != next.host_settings(&export)
+                    || (&before.vlans, &before.interfaces) != (&export.vlans, &export.interfaces)
                 {
                     difference.changed.push(export);
                 }
@@ -241,12 +259,13 @@ fn compare(now: &Serve, next: &Serve, again: Option<Address>) -> Difference {
 /// the opened data is checked again.
 fn open_all(
     pool: &mut WorkerPool,
+    interfaces: &[Interface],
     wanted: &[&Export],
     options: &Serve,
     force: bool,
 ) -> Result<Vec<Opened>, Failure> {
     let one = |export: &&Export| {
-        let opened = exports::open_one(export, options)?;
+        let opened = exports::open_one(export, options, interfaces)?;
         pool.refuse_other_data(export, &opened.source.data, force || export.force)?;
         Ok(opened)
     };
@@ -261,10 +280,10 @@ fn refusal(failure: Failure) -> ControlError {
 /// Restores what was served before. Exports that cannot be restored are removed from the
 /// configuration, so that the next reload tries them again.
 fn undo(served: &mut Served<'_>, difference: &Difference, failure: Failure) -> ControlError {
-    let Served { pool, options, .. } = served;
+    let Served { pool, options, interfaces, .. } = served;
     let mut lost = Vec::new();
     for export in difference.leaving() {
-        let opened = open_all(pool, &[export], options, false);
+        let opened = open_all(pool, interfaces, &[export], options, false);
         let added = opened.and_then(|opened| opened.into_iter().try_for_each(|one| pool.add(one)));
         if let Err(failure) = added {
             error!("{} cannot be served any more: {failure}", export.address);
@@ -283,16 +302,26 @@ fn undo(served: &mut Served<'_>, difference: &Difference, failure: Failure) -> C
     ))
 }
 
-fn change(pool: &mut WorkerPool, export: &Export, options: &Serve) {
+fn change(pool: &mut WorkerPool, export: &Export, segments: Segments, options: &Serve) {
     let settings = pool.registry.get(export.address).map(|entry| entry.settings.clone());
     if let Some(mut settings) = settings {
         settings.acl = exports::acl(options, export);
         let before = std::mem::replace(&mut settings.host_settings, exports::host_settings(options, export));
         let now = settings.host_settings;
+        settings.segments = segments;
         pool.change(export, settings);
         if now != before {
             pool.warn_of_old(export.address);
         }
+    }
+}
+
+/// Logs what these exports need to know of VLANs on their interfaces.
+fn warn_of_segments(served: &Served<'_>, exports: &[Export]) {
+    let with_vlan = || exports.iter().filter(|export| export.vlans != Vlans::Untagged);
+    let entries = || with_vlan().filter_map(|export| served.pool.registry.get(export.address));
+    for (index, interface) in (0..).zip(&served.interfaces) {
+        segments::warn(index, &interface.facts, entries().map(|entry| &entry.settings.segments));
     }
 }
 

@@ -147,15 +147,20 @@ impl WorkerPool {
 
     /// Announces these exports to the hosts on an interface that may use them.
     pub fn announce(&self, interface: usize, options: &Serve, exports: &[config::Export]) {
-        let audience = exports.iter().flat_map(|export| {
-            let allowed = options.allowed(export);
+        let Some(first) = self.lanes.iter().find(|lane| lane.interface == interface) else { return };
+        let Some(worker) = self.workers.get(usize::from(first.worker)) else { return };
+        let mut audience = Vec::new();
+        for export in exports {
+            let Some(entry) = self.registry.get(export.address) else { continue };
+            let (segments, allowed) = (&entry.settings.segments, options.allowed(export));
+            if !segments.is_served(first.ingress()) {
+                continue;
+            }
             let to = if allowed.is_empty() { &[Mac::BROADCAST][..] } else { allowed };
-            to.iter().map(|to| (export.address, *to))
-        });
-        let first = self.lanes.iter().find(|lane| lane.interface == interface);
-        if let Some(worker) = first.and_then(|lane| self.workers.get(usize::from(lane.worker))) {
-            worker.order(WorkerCommand::Announce { interface, audience: audience.collect() });
+            let vlans: Vec<u16> = segments.vlans.ids().collect();
+            audience.extend(to.iter().flat_map(|to| vlans.iter().map(|vlan| (export.address, *to, *vlan))));
         }
+        worker.order(WorkerCommand::Announce { interface, audience });
     }
 
     /// Announces these exports on all interfaces.
@@ -168,6 +173,13 @@ impl WorkerPool {
     pub fn update(&self, interface: usize, mac: Mac, mtu: u32) {
         for lane in self.lanes.iter().filter(|lane| lane.interface == interface) {
             lane.update(mac, mtu);
+        }
+    }
+
+    /// Applies whether an interface removes VLAN tags.
+    pub fn set_strips_tags(&self, interface: usize, strips: bool) {
+        for lane in self.lanes.iter().filter(|lane| lane.interface == interface) {
+            lane.set_strips_tags(strips);
         }
     }
 
@@ -384,6 +396,7 @@ fn share(placed: &PlacedLane, interfaces: &[Interface], hosts: &[Arc<HostTable>]
     );
     if let Some(interface) = interfaces.get(placed.interface) {
         shared.update(Mac(interface.facts.mac), interface.facts.mtu);
+        shared.set_strips_tags(interface.facts.strips_tags);
     }
     shared
 }

@@ -231,7 +231,19 @@ pub const INTERFACE: &[Row] = &[
         "rxvlan",
         NicSetting::RX_VLAN,
         |_, _| is("off"),
-        "the tag has to be in the frame: the reply to a tagged host needs it",
+        "the tag has to be in the frame: VLANs are told apart by it, and the reply needs it",
+    ),
+    nic(
+        "rx-vlan-stag-hw-parse",
+        NicSetting::RX_SERVICE_VLAN,
+        |_, _| is("off"),
+        "the tag has to be in the frame: VLANs are told apart by it, and the reply needs it",
+    ),
+    nic(
+        "rx-vlan-filter",
+        NicSetting::RX_VLAN_FILTER,
+        |demands, _| is("off").filter(|_| demands.vlans),
+        "it drops frames of VLANs that have no VLAN interface",
     ),
     file(
         "mtu",

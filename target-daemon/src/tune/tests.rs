@@ -44,7 +44,7 @@ impl Nic for Rc<RefCell<Fake>> {
     }
 }
 
-const NIC: [(Of, u32); 9] = [
+const NIC: [(Of, u32); 11] = [
     (Of::RX_RING, 512),
     (Of::RX_RING_MAX, 2050),
     (Of::TX_RING, 8192),
@@ -54,6 +54,8 @@ const NIC: [(Of, u32); 9] = [
     (Of::PAUSE_RX, 0),
     (Of::PAUSE_TX, 1),
     (Of::RX_VLAN, 1),
+    (Of::RX_SERVICE_VLAN, 0),
+    (Of::RX_VLAN_FILTER, 1),
 ];
 
 /// Cores 0 to 3, two queues, and every setting wrong.

@@ -92,6 +92,10 @@ pub enum Takes {
     },
     /// Addresses of hosts.
     Hosts,
+    /// VLANs.
+    Vlans,
+    /// Names of interfaces.
+    Interfaces,
 }
 
 /// An option of an export.
@@ -153,6 +157,8 @@ impl Opt {
             Takes::Flag => return self.name().to_owned(),
             Takes::Bytes { .. } | Takes::Number { .. } => "N".to_owned(),
             Takes::Hosts => "MAC".to_owned(),
+            Takes::Vlans => "N|untagged|any".to_owned(),
+            Takes::Interfaces => "IF".to_owned(),
             Takes::Words(_) | Takes::Store => self.choices().join("|"),
         };
         format!("{}={value}", self.name())
@@ -212,7 +218,9 @@ impl Opt {
                 word.map(|word| Some(Value::Word(word)))
                     .ok_or_else(|| remedy(format!("give {} or {last}{otherwise}", rest.join(", "))))
             }
-            Takes::Flag | Takes::Hosts => Ok((text != "false").then_some(Value::Yes)),
+            Takes::Flag | Takes::Hosts | Takes::Vlans | Takes::Interfaces => {
+                Ok((text != "false").then_some(Value::Yes))
+            }
         }
     }
 

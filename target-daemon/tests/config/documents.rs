@@ -96,6 +96,8 @@ fn the_options_are_those_of_the_tables() {
             Takes::Words(_) | Takes::Store => "text",
             Takes::Number { .. } => "number",
             Takes::Hosts => "hosts",
+            Takes::Vlans => "number, text or list",
+            Takes::Interfaces => "list of text",
         };
         assert_eq!(cells[1], kind, "the type of {}", option.key);
         for word in option.words() {

@@ -7,6 +7,7 @@ use xblade::config::{
 use xblade::store::StoreSpec;
 use xblade::wire::aoe::Address;
 use xblade::wire::ether::Mac;
+use xblade::wire::vlan::{VLAN_MAX, Vlans};
 
 const SECTOR: u64 = 512;
 
@@ -57,13 +58,21 @@ fn options() -> impl Strategy<Value = String> {
 const HOST_SETTINGS: [HostSettings; 3] = [HostSettings::Allow, HostSettings::Volatile, HostSettings::Refuse];
 
 fn export(n: usize) -> impl Strategy<Value = Export> {
-    (path(n), options(), hosts(), prop::option::of(0u16..1024), 0..3usize, any::<bool>()).prop_map(
-        move |(path, options, allow, worker, settings, force)| {
+    let vlans = prop_oneof![
+        Just(Vlans::Untagged),
+        Just(Vlans::Any),
+        prop::collection::vec(0..=VLAN_MAX, 1..4).prop_map(Vlans::listed)
+    ];
+    let interfaces = prop::collection::btree_set("[a-z][a-z0-9.-]{0,13}[*?]?", 0..3);
+    let rest = (vlans, interfaces, prop::option::of(0u16..1024), 0..3usize, any::<bool>());
+    (path(n), options(), hosts(), rest).prop_map(
+        move |(path, options, allow, (vlans, interfaces, worker, settings, force))| {
             let address = Address { shelf: n as u16 * 300, slot: n as u8 };
             let parsed: Export = format!("{address}=/x{options}").parse().unwrap();
             let store = StoreSpec::new(path, parsed.store.options().clone());
+            let interfaces = interfaces.into_iter().collect();
             let host_settings = Some(HOST_SETTINGS[settings]);
-            Export { address, store, allow: Some(allow), host_settings, worker, force }
+            Export { address, store, allow: Some(allow), vlans, interfaces, worker, host_settings, force }
         },
     )
 }

@@ -18,6 +18,10 @@ pub enum DropReason {
     Destination,
     /// No export has this shelf and slot.
     Address,
+    /// The export is not served on the interface that received the request.
+    Interface,
+    /// The export is not served in the VLAN of the request.
+    Vlan,
     /// The source is not on the shelf's static list.
     Acl,
     /// The source is not on the export's mask list.
@@ -35,7 +39,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// The names of all reasons in their order: stable, usable as metric labels.
-    pub const NAMES: [&'static str; 13] = [
+    pub const NAMES: [&'static str; 15] = [
         "too_short",
         "not_aoe",
         "response",
@@ -43,6 +47,8 @@ impl DropReason {
         "source",
         "destination",
         "address",
+        "interface",
+        "vlan",
         "acl",
         "mask",
         "config_length",
@@ -50,6 +56,12 @@ impl DropReason {
         "broadcast_write",
         "reply_too_long",
     ];
+
+    /// Whether the request was not for the export, or not from a host that may use it.
+    #[inline]
+    pub fn is_foreign(self) -> bool {
+        matches!(self, Self::Address | Self::Interface | Self::Vlan | Self::Acl | Self::Mask)
+    }
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -71,6 +83,8 @@ mod tests {
             Source,
             Destination,
             Address,
+            Interface,
+            Vlan,
             Acl,
             Mask,
             ConfigLength,

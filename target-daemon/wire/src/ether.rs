@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use super::DropReason;
 use super::bytes::{array, put};
+use super::vlan::{UNTAGGED, VLAN_MAX};
 
 /// The EtherType of AoE.
 pub const ETHERTYPE_AOE: u16 = 0x88A2;
@@ -23,7 +24,10 @@ const TAG_LEN: usize = 4;
 const ETHERTYPE_LEN: usize = 2;
 
 /// Tag protocol identifiers: 802.1Q, 802.1ad, and the one used before 802.1ad.
-const TPIDS: [u16; 3] = [0x8100, 0x88A8, 0x9100];
+const TPIDS: [u16; 3] = [TPID_8021Q, 0x88A8, 0x9100];
+
+/// The tag of an ordinary VLAN.
+const TPID_8021Q: u16 = 0x8100;
 
 /// A MAC address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -122,6 +126,27 @@ impl Tags {
     pub fn vlan(&self) -> u16 {
         let [_, _, high, low, ..] = self.bytes;
         u16::from_be_bytes([high, low]) & 0x0fff
+    }
+
+    /// The tags of a frame in a VLAN, without priority; none for [`UNTAGGED`].
+    pub fn of_vlan(vlan: u16) -> Self {
+        let tagged = if vlan == UNTAGGED { None } else { Self::NONE.with(TPID_8021Q, vlan) };
+        tagged.unwrap_or(Self::NONE)
+    }
+
+    /// The VLAN of the frame: 1 to 4094, or 0 if it is untagged or priority-tagged. The outer
+    /// tag decides, since switches separate VLANs by it, and senders choose the inner one.
+    /// `None` if that names no VLAN: only 802.1Q tags (0x8100) do, because a switch for
+    /// these forwards frames with other tags as untagged ones.
+    #[inline]
+    pub fn named_vlan(&self) -> Option<u16> {
+        if self.count == 0 {
+            return Some(UNTAGGED);
+        }
+        let [tpid_high, tpid_low, tci_high, tci_low, ..] = self.bytes;
+        let vlan = u16::from_be_bytes([tci_high, tci_low]) & 0xfff;
+        let is_named = u16::from_be_bytes([tpid_high, tpid_low]) == TPID_8021Q && vlan <= VLAN_MAX;
+        is_named.then_some(vlan)
     }
 
     /// Length in bytes: 0, 4 or 8.

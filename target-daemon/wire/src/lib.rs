@@ -25,6 +25,8 @@ pub mod command;
 pub mod ata;
 /// Ethernet addresses and headers.
 pub mod ether;
+/// VLANs: which one a frame belongs to, and sets of them.
+pub mod vlan;
 /// The 512 bytes that IDENTIFY DEVICE returns.
 pub mod identify;
 

@@ -49,6 +49,8 @@ pub struct Announcement {
     pub from: Mac,
     /// One host, or broadcast.
     pub to: Mac,
+    /// The VLAN tags.
+    pub tags: Tags,
     /// What it offers.
     pub advert: Advert,
 }
@@ -273,7 +275,8 @@ impl Initiator {
         let response = Response::parse(&frame).unwrap();
         let Header { ether, shelf, slot, .. } = response.header;
         let advert = response.query().unwrap().advert;
-        Some(Announcement { address: Address { shelf, slot }, from: ether.src, to: ether.dst, advert })
+        let Ether { dst, src, tags } = ether;
+        Some(Announcement { address: Address { shelf, slot }, from: src, to: dst, tags, advert })
     }
 
     /// Drops everything received so far.

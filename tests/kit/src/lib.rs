@@ -12,6 +12,7 @@ mod report;
 mod scratch;
 mod settings;
 mod skip;
+mod vlan;
 
 pub use daemon::{Daemon, Ended, after, leave_alone, program};
 pub use initiator::{Announcement, Answer, Initiator, at};
@@ -22,3 +23,4 @@ pub use pair::{OURS, PEER, Pair, join};
 pub use report::Report;
 pub use scratch::Scratch;
 pub use skip::{has, may_run, skipped};
+pub use vlan::push_vlan;

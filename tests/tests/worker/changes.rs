@@ -3,7 +3,7 @@
 
 use crossbeam_channel::{Receiver, bounded};
 use xblade::observe::{Operation, Outcome};
-use xblade::shelf::{Acl, Export, HostSetting, HostSettings, Saved, Settings};
+use xblade::shelf::{Acl, Export, HostSetting, HostSettings, Saved, Segments, Settings};
 use xblade::store::{Durability, Store};
 use xblade::wire::DropReason;
 use xblade::wire::identify::{Names, Text};
@@ -23,6 +23,7 @@ fn settings(at: Address) -> Settings {
         read_only: false,
         durability: Durability::Durable,
         names: Names { serial: Text::new("serial"), firmware: Text::new("1"), model: Text::new("xblade") },
+        segments: Segments::default(),
         acl: Acl::default(),
         host_settings: HostSettings::Allow,
     }

@@ -1,6 +1,7 @@
 //! Several workers: each export has one owner, each frame one lane.
 
 use xblade::wire::aoe::Address;
+use xblade::wire::vlan::UNTAGGED;
 use xblade::wire::{DropReason, ether};
 use xblade_sim::FakeStore;
 use xblade_sim::store::Order;
@@ -94,7 +95,7 @@ fn exports_are_announced_on_one_interface_to_those_who_are_to_hear() {
         let worker = [0, 1, 1, 0][lane];
         let audience: Vec<_> = told
             .iter()
-            .map(|((shelf, slot), to)| (Address { shelf: *shelf, slot: *slot }, ether::Mac(*to)))
+            .map(|((shelf, slot), to)| (Address { shelf: *shelf, slot: *slot }, ether::Mac(*to), UNTAGGED))
             .collect();
         target.workers[worker].announce(lane, &audience, &target.clock);
         target.settle();

@@ -63,6 +63,19 @@ fn an_export_has_a_list_of_its_own_or_none() {
 }
 
 #[test]
+fn an_export_may_name_vlans_and_interfaces() {
+    let vlans = |more: &str| parse(&format!("0.1=/d{more}")).unwrap().vlans;
+    assert_eq!(vlans(""), Vlans::Untagged);
+    assert_eq!(vlans(",vlan=untagged"), Vlans::Untagged);
+    assert_eq!(vlans(",vlan=any"), Vlans::Any);
+    assert_eq!(vlans(",vlan=20"), Vlans::listed([20]));
+    assert_eq!(vlans(",vlan=4094,vlan=untagged,vlan=1"), Vlans::listed([0, 1, 4094]));
+    let export = parse("0.1=/d,interface=eth1,interface=stor*").unwrap();
+    assert_eq!(export.interfaces, ["eth1", "stor*"]);
+    assert_eq!(parse("0.1=/d").unwrap().interfaces, [""; 0]);
+}
+
+#[test]
 fn an_export_may_name_its_worker() {
     let worker = |text| parse(text).unwrap().worker;
     assert_eq!(worker("0.1=/d"), None);
@@ -110,6 +123,15 @@ fn what_is_wrong_is_named() {
         ("0.1=/d,pin=1", "'pin=1' is not an option"),
         ("0.1=/d,worker=first", "worker=first is not possible: give a number from 0 to 1023, or auto"),
         ("0.1=/d,worker=1024", "worker=1024 is not possible"),
+        ("0.1=/d,vlan=0", "vlan=0 is not possible: give a number from 1 to 4094, untagged or any"),
+        ("0.1=/d,vlan=4095", "vlan=4095 is not possible"),
+        ("0.1=/d,vlan=storage", "vlan=storage is not possible"),
+        ("0.1=/d,vlan=20,vlan=any", "vlan=any is not possible: give any alone, or each VLAN"),
+        ("0.1=/d,vlan=any,vlan=20", "vlan=20 is not possible: give any alone"),
+        ("0.1=/d,vlan", "'vlan' is not an option of an export, did you mean `vlan=N|untagged|any`?"),
+        ("0.1=/d,vlans=20", "did you mean `vlan="),
+        ("0.1=/d,interface=", "interface= is not possible"),
+        ("0.1=/d,interfaces=eth1", "did you mean `interface=IF`?"),
         ("0.1=/d,trim=on,trim=off", "trim is given twice"),
         ("0.1=/d,durability=yes", "durable or volatile"),
         ("0.1=/d,ro,ro", "ro is given twice"),

@@ -6,14 +6,25 @@ use std::path::Path;
 use super::acl::Acls;
 use super::diagnostic::{Diagnostic, Sink, Span};
 use super::item::{Item, Section, twice};
+use super::sections;
 use crate::config::Export;
 use crate::config::export::{Given, options};
 use crate::store::{Conflict, Opt, Problem, Setting, Takes, Value};
 use crate::wire::aoe::Address;
 
-/// Reads all exports of the file, with the locations of their paths. One with errors is left
-/// out.
-pub fn exports<'a>(item: Item<'a>, acls: &mut Acls<'a>) -> Vec<(Export, Span)> {
+/// The locations of values of an export; that of the path for one that is not given.
+#[derive(Clone, Debug)]
+pub struct ExportSpans {
+    /// The path, or the export if it has none.
+    pub path: Span,
+    /// The interfaces.
+    pub interfaces: Span,
+    /// The VLANs.
+    pub vlan: Span,
+}
+
+/// Reads all exports of the file, with locations. One with errors is left out.
+pub fn exports<'a>(item: Item<'a>, acls: &mut Acls<'a>) -> Vec<(Export, ExportSpans)> {
     if item.is_section() {
         item.fault("[export] is one of several", "write [[export]], in two brackets");
         return Vec::new();
@@ -30,20 +41,25 @@ pub fn exports<'a>(item: Item<'a>, acls: &mut Acls<'a>) -> Vec<(Export, Span)> {
     let addresses: Vec<(Address, Span)> = addresses.into_iter().flatten().collect();
     let message = |address: &Address| format!("address {address} is given twice");
     twice(&addresses, Address::eq, message, "give each export its own address", item.sink);
-    let exports: Vec<(Export, Span)> = exports.into_iter().flatten().collect();
-    let overlap = |a: &Export, b: &Export| a.store.overlaps(&b.store);
-    let message =
-        |export: &Export| format!("{} is exported twice, and may be written", export.store.label().display());
+    let exports: Vec<(Export, ExportSpans)> = exports.into_iter().flatten().collect();
+    let paths: Vec<(&Export, Span)> = exports.iter().map(|(export, at)| (export, at.path.clone())).collect();
+    let overlap = |a: &&Export, b: &&Export| a.store.overlaps(&b.store);
+    let message = |export: &&Export| {
+        format!("{} is exported twice, and may be written", export.store.label().display())
+    };
     let remedy = "make both read-only, or give them an offset and length so that they do not overlap";
-    twice(&exports, overlap, message, remedy, item.sink);
+    twice(&paths, overlap, message, remedy, item.sink);
     exports
 }
 
 /// What was read, if it was, with its location.
 type Located<T> = Option<(T, Span)>;
 
-/// The address, and the export with the location of its path, as far as they could be read.
-fn export<'a>(mut section: Section<'a>, acls: &mut Acls<'a>) -> (Located<Address>, Located<Export>) {
+/// The address, and the export with its locations, as far as they could be read.
+fn export<'a>(
+    mut section: Section<'a>,
+    acls: &mut Acls<'a>,
+) -> (Located<Address>, Option<(Export, ExportSpans)>) {
     let header = section.at.clone();
     let sink = section.sink;
     let address =
@@ -58,6 +74,10 @@ fn export<'a>(mut section: Section<'a>, acls: &mut Acls<'a>) -> (Located<Address
         places.push((option.key, item.at()));
         if matches!(option.takes, Takes::Hosts) {
             given.allow = acls.allow(item);
+        } else if matches!(option.takes, Takes::Vlans) {
+            vlans(item, &mut given);
+        } else if matches!(option.takes, Takes::Interfaces) {
+            given.interfaces = sections::names(item).into_iter().map(|(name, _)| name).collect();
         } else if let Some(Err(problem)) = value(option, item).map(|value| given.set(option, value)) {
             item.fault(problem.what, problem.remedy);
         }
@@ -68,7 +88,11 @@ fn export<'a>(mut section: Section<'a>, acls: &mut Acls<'a>) -> (Located<Address
     section.finish();
     let path = path_of(&given, path, &header, sink).filter(|_| good);
     let export = address.as_ref().zip(path);
-    let export = export.and_then(|((address, _), (path, at))| Some((given.export(*address, path).ok()?, at)));
+    let export = export.and_then(|((address, _), (path, at))| {
+        let of = |key| places.iter().find(|(other, _)| *other == key).map_or(&at, |(_, at)| at).clone();
+        let spans = ExportSpans { interfaces: of("interfaces"), vlan: of("vlan"), path: at.clone() };
+        Some((given.export(*address, path).ok()?, spans))
+    });
     (address, export)
 }
 
@@ -83,12 +107,31 @@ fn value(option: &Opt, item: Item<'_>) -> Option<Option<Value>> {
         Takes::Flag => return item.boolean().map(|yes| yes.then_some(Value::Yes)),
         Takes::Bytes { .. } => or_text("sectors, or a size in quotes", "\"1GiB\"")?,
         Takes::Number { .. } => or_text("a number", "0")?,
-        Takes::Words(_) | Takes::Store | Takes::Hosts => item.one_of(&option.words())?.to_owned(),
+        Takes::Words(_) | Takes::Store => item.one_of(&option.words())?.to_owned(),
+        // Read by the caller.
+        Takes::Hosts | Takes::Vlans | Takes::Interfaces => return None,
     };
     match option.parse(&text) {
         Ok(value) => Some(value),
         Err(Problem { what, remedy }) if what.is_empty() => item.impossible(remedy),
         Err(Problem { what, remedy }) => item.refuse(what, remedy),
+    }
+}
+
+/// Reads a VLAN, or a list of them.
+fn vlans(item: Item<'_>, given: &mut Given) {
+    let all = item.as_list().unwrap_or_else(|| vec![item]);
+    if all.is_empty() {
+        item.fault("vlan names no VLAN", "name some, or leave it out");
+    }
+    for one in all {
+        let text = one.as_number().or_else(|| one.as_text().map(str::to_owned));
+        let Some(text) = text.or_else(|| one.wrong_kind("a number, \"untagged\" or \"any\"", "20")) else {
+            continue;
+        };
+        if let Err(remedy) = given.vlan(&text) {
+            one.impossible::<()>(remedy);
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use toml::de::DeTable;
 use toml::{Table, Value};
 
 pub use diagnostic::{Diagnostic, Diagnostics, Span};
+pub use export::ExportSpans;
 pub use keys::{KEYS, ROWS, hosts};
 
 use super::{Export, Serve};
@@ -32,8 +33,8 @@ const ETHERS: &str = "/etc/ethers";
 pub struct Loaded {
     /// The configuration. Complete only if there are no errors.
     pub serve: Serve,
-    /// The locations of the paths of its exports.
-    pub paths: Vec<Span>,
+    /// The locations of values of its exports.
+    pub exports: Vec<ExportSpans>,
     /// The locations of its interfaces.
     pub interfaces: Vec<Span>,
     /// The locations of its cores.

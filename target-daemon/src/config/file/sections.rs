@@ -30,7 +30,7 @@ pub fn read(read: &mut Loaded, root: &DeTable<'_>, text: &str, ethers: &HashMap<
     rows("", &mut top, read);
     let remedy = "add [[export]] with an address and a path";
     if let Some(item) = top.need("export", end..end, "the file exports nothing", remedy) {
-        (read.serve.exports, read.paths) = export::exports(item, &mut acls).into_iter().unzip();
+        (read.serve.exports, read.exports) = export::exports(item, &mut acls).into_iter().unzip();
     }
     for (name, _) in KEYS.iter().filter(|(name, _)| !matches!(*name, "" | "[[export]]")) {
         let item = top.take(name.trim_matches(['[', ']']));
@@ -53,13 +53,18 @@ fn rows(section: &str, keys: &mut Section<'_>, read: &mut Loaded) {
 
 /// Reads the interfaces, with their locations.
 pub fn interfaces(read: &mut Loaded, item: Item<'_>) {
-    let Some(list) = item.list("[\"eth1\"]") else { return };
+    (read.serve.interfaces, read.interfaces) = names(item).into_iter().unzip();
+}
+
+/// Names and patterns of interfaces, with their locations.
+pub fn names(item: Item<'_>) -> Vec<(String, Span)> {
+    let Some(list) = item.list("[\"eth1\"]") else { return Vec::new() };
     if list.is_empty() {
         item.fault("interfaces is empty", "name the interface that the other hosts are on");
     }
     let names: Vec<(String, Span)> = list.into_iter().filter_map(interface).collect();
     twice(&names, String::eq, |name| format!("{name} is given twice"), "give it once", item.sink);
-    (read.serve.interfaces, read.interfaces) = names.into_iter().unzip();
+    names
 }
 
 fn interface(item: Item<'_>) -> Option<(String, Span)> {

@@ -10,12 +10,13 @@ mod tests;
 use std::fmt;
 use std::path::Path;
 
-use crate::config::{Check, CoreList, Demands, Idle, Serve};
+use crate::config::{Check, CoreList, Demands, Export, Idle, Serve};
 use crate::control::replaced_in;
 use crate::link::{self, Facts, NicSetting};
 use crate::tune::{self, HUGE_PAGES, Machine, Mark, Scope};
 
-use super::{interface::names, plan};
+use super::{interface::names, plan, segments};
+use crate::wire::vlan::Vlans;
 
 /// One line of the output.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -94,7 +95,7 @@ fn tuning(names: &[String], serve: &Serve) -> Vec<Line> {
             let settings = tuned(&of(facts), Scope::Interface);
             lines.extend(settings.iter().filter_map(of_setting));
             lines.extend(small_ring(&facts.name, demands.ring));
-            lines.extend(strips_tags(&facts.name));
+            lines.extend(vlans(serve, facts));
             found.extend(settings);
         }
     }
@@ -116,6 +117,7 @@ fn demands(serve: &Serve, interfaces: &[&Facts], machine: &Machine) -> Demands {
         busy_poll: serve.rings.busy_poll.is_some(),
         ring: u32::from(serve.initiators).saturating_mul(serve.buffer_count.into()),
         huge_pages: page.map(|page| umem.div_ceil(page)),
+        vlans: serve.exports.iter().any(|export| export.vlans != Vlans::Untagged),
         ..Demands::default()
     }
 }
@@ -130,6 +132,7 @@ fn remedy(demands: &Demands, interfaces: &[&Facts]) -> String {
         demands.busy_poll.then(|| " --busy-poll".to_owned()),
         (demands.ring > Demands::default().ring).then(|| format!(" --ring {}", demands.ring)),
         demands.huge_pages.map(|pages| format!(" --huge-pages {pages}")),
+        demands.vlans.then(|| " --vlans".to_owned()),
     ];
     format!("xblade tune --apply{names}{}", options.into_iter().flatten().collect::<String>())
 }
@@ -154,12 +157,14 @@ fn small_ring(name: &str, requests: u32) -> Option<Line> {
     )))
 }
 
-/// A NIC that always strips VLAN tags, which is no setting of `xblade tune` then.
-fn strips_tags(name: &str) -> Option<Line> {
-    let strips = NicSetting::RX_VLAN;
-    let always = strips.read(name).is_ok_and(|on| on == 1) && strips.is_fixed(name);
-    let text = "the NIC takes VLAN tags out of frames, and its driver cannot leave them in: it cannot serve tagged hosts";
-    always.then(|| Line::Hint(format!("{name}: {text}")))
+/// VLANs that the exports on an interface cannot tell apart, or whose frames may not arrive.
+/// What is refused was reported with the diagnostics of the file.
+fn vlans(serve: &Serve, facts: &Facts) -> Vec<Line> {
+    let there = link::all().unwrap_or_default();
+    let here = |export: &&Export| segments::is_on(export, facts, &there);
+    let found: Vec<&Vlans> = serve.exports.iter().filter(here).map(|export| &export.vlans).collect();
+    let vlans = if serve.exports.is_empty() { &[&Vlans::Untagged][..] } else { &found };
+    segments::remarks(facts, vlans).into_iter().map(|problem| Line::Warn(problem.to_string())).collect()
 }
 
 /// Prints the lines. Returns whether none of them is a `Fix`.

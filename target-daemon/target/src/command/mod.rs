@@ -1,7 +1,7 @@
 //! Decides what to do with each request.
 //!
 //! ```text
-//! Request ─► for this export? ─► on its lists? ─► ATA │ query │ mask │ reserve ─► Action
+//! Request ─► for this export? ─► its segment? its lists? ─► ATA │ query │ mask │ reserve ─► Action
 //!              no: Ignore          no: Ignore
 //! ```
 //!
@@ -24,7 +24,7 @@ mod reserve;
 pub use ata::Verdict;
 pub use finish::{finish, success};
 
-use crate::shelf::{HostSettings, ReplyLimit, State};
+use crate::shelf::{HostSettings, Ingress, ReplyLimit, State};
 use crate::store::Kind;
 use crate::wire;
 use crate::wire::query::Advert;
@@ -54,18 +54,20 @@ pub enum Action<'a> {
 ///
 /// `advert` is what the interface that received the request advertises, `limit` what it
 /// can carry. A host that learned a larger count from another target is served up to
-/// `limit`.
+/// `limit`. `ingress` is that interface.
 pub fn execute<'a>(
     request: &Request<'_>,
     state: &'a mut State,
     advert: Advert,
     limit: ReplyLimit,
+    ingress: Ingress,
 ) -> Action<'a> {
     let header = &request.header;
     if let Body::Ata { ata, payload_len, .. } = request.body {
-        return execute_ata(header, &ata, payload_len, state, advert.sectors_per_frame, limit).action(ata);
+        let advertised = advert.sectors_per_frame;
+        return execute_ata(header, &ata, payload_len, state, advertised, limit, ingress).action(ata);
     }
-    if let Err(reason) = admit(header, state) {
+    if let Err(reason) = admit(header, state, ingress) {
         return Action::Ignore(reason);
     }
     match request.body {
@@ -86,18 +88,20 @@ pub fn execute_ata(
     state: &State,
     advertised: u8,
     limit: ReplyLimit,
+    ingress: Ingress,
 ) -> Verdict {
-    match admit(header, state) {
+    match admit(header, state, ingress) {
         Ok(()) => ata::execute(header, ata, payload_len, state, advertised, limit),
         Err(reason) => Verdict::Ignore(reason),
     }
 }
 
-/// Checks that a request is for the export, from a host that may get a reply.
+/// Checks that a request is for the export, of one of its segments, and from a host that
+/// may get a reply.
 #[inline]
-fn admit(header: &aoe::Header, state: &State) -> Result<(), DropReason> {
+fn admit(header: &aoe::Header, state: &State, ingress: Ingress) -> Result<(), DropReason> {
     if header.is_for(state.settings.address) {
-        state.admit(header.ether.src)
+        state.admit(&header.ether, ingress)
     } else {
         Err(DropReason::Address)
     }
@@ -105,8 +109,8 @@ fn admit(header: &aoe::Header, state: &State) -> Result<(), DropReason> {
 
 /// Answers a duplicate of a request that set something: replies with the current value,
 /// sets nothing.
-pub fn in_force<'a>(request: &Request<'_>, state: &'a State, advert: Advert) -> Action<'a> {
-    if let Err(reason) = state.admit(request.header.ether.src) {
+pub fn in_force<'a>(request: &Request<'_>, state: &'a State, advert: Advert, ingress: Ingress) -> Action<'a> {
+    if let Err(reason) = state.admit(&request.header.ether, ingress) {
         return Action::Ignore(reason);
     }
     Action::Reply(match request.body {

@@ -9,12 +9,13 @@ mod query;
 mod reserve;
 
 use super::{Action, execute};
-use crate::shelf::{Acl, HostSettings, ReplyLimit, Saved, Settings, State};
+use crate::shelf::{Acl, HostSettings, Ingress, ReplyLimit, Saved, Segments, Settings, State};
 use crate::store::{Durability, Geometry, Kind};
 use crate::wire::aoe::{Address, Header};
 use crate::wire::ether::Mac;
 use crate::wire::identify::{Names, Text};
 use crate::wire::query::Advert;
+use crate::wire::vlan::Vlans;
 use crate::wire::{DropReason, Reply, Request};
 
 const OWN: Mac = Mac([2, 0, 0, 0, 0, 0x01]);
@@ -31,6 +32,7 @@ fn settings() -> Settings {
         read_only: false,
         durability: Durability::Durable,
         names: Names { serial: Text::new("7.3:ab"), firmware: Text::new("0.1"), model: Text::new("xblade") },
+        segments: Segments::default(),
         acl: Acl::default(),
         host_settings: HostSettings::Allow,
     }
@@ -44,6 +46,10 @@ fn with_settings(change: impl FnOnce(&mut Settings)) -> State {
 
 fn state() -> State {
     with_settings(|_| {})
+}
+
+fn in_any_vlan() -> State {
+    with_settings(|settings| settings.segments.vlans = Vlans::Any)
 }
 
 /// The result of a frame.
@@ -104,7 +110,7 @@ fn run(state: &mut State, frame: &[u8]) -> Seen {
         Err(reason) => return Seen::Ignored(reason),
     };
     let address = state.settings.address;
-    match execute(&request, state, ADVERT, LIMIT) {
+    match execute(&request, state, ADVERT, LIMIT, Ingress::default()) {
         Action::Ignore(reason) => Seen::Ignored(reason),
         Action::Store { ata, kind } => match kind {
             Kind::Read => Seen::Read(ata.lba(), ata.count),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Export ─┬─ store   (bytes at rest)
-//!         └─ State ─┬─ Settings  address, read-only, names, Acl
+//!         └─ State ─┬─ Settings  address, read-only, names, Segments, Acl
 //!                   ├─ Geometry  size, as the store last reported
 //!                   └─ config string, mask list, reservation:
 //!                      what initiators change over the wire
@@ -17,6 +17,7 @@ mod host_setting;
 mod limits;
 mod mac_list;
 mod saved;
+mod segments;
 mod state;
 
 pub use acl::Acl;
@@ -28,4 +29,5 @@ pub use limits::{
 };
 pub use mac_list::{ListFull, MacList};
 pub use saved::{Belongs, Saved, SavedError};
+pub use segments::{Ingress, Segments};
 pub use state::{Settings, State};

@@ -3,9 +3,10 @@
 use super::acl::Acl;
 use super::host_setting::{HostSetting, HostSettings};
 use super::mac_list::{ListFull, MacList};
+use super::segments::{Ingress, Segments};
 use crate::store::{Durability, Geometry};
 use crate::wire::aoe::Address;
-use crate::wire::ether::Mac;
+use crate::wire::ether::{Ether, Mac};
 use crate::wire::identify::{Identity, Names};
 use crate::wire::query::STRING_LEN_MAX;
 use crate::wire::{DropReason, mask, reserve};
@@ -21,6 +22,8 @@ pub struct Settings {
     pub durability: Durability,
     /// The strings of IDENTIFY DEVICE.
     pub names: Names,
+    /// The interfaces and VLANs that it is served on.
+    pub segments: Segments,
     /// Initiators that get replies; the mask list can only restrict this further.
     pub acl: Acl,
     /// Whether initiators may set config string, mask list and reservation.
@@ -55,9 +58,11 @@ impl State {
         }
     }
 
-    /// Whether a frame from `src` may get a reply, whatever the request.
+    /// Whether a frame with this link layer may get a reply, whatever the request.
     #[inline]
-    pub fn admit(&self, src: Mac) -> Result<(), DropReason> {
+    pub fn admit(&self, ether: &Ether, ingress: Ingress) -> Result<(), DropReason> {
+        self.settings.segments.admit(&ether.tags, ingress)?;
+        let src = ether.src;
         if !self.settings.acl.admits(src) {
             return Err(DropReason::Acl);
         }
@@ -163,6 +168,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::ether::Tags;
     use crate::wire::identify::Text;
 
     fn mac(last: u8) -> Mac {
@@ -175,6 +181,7 @@ mod tests {
             read_only: false,
             durability: Durability::Durable,
             names: Names { serial: Text::new("7.3:ab"), firmware: Text::new("1"), model: Text::new("m") },
+            segments: Segments::default(),
             acl: Acl::new(acl.iter().copied().map(mac)),
             host_settings: HostSettings::Allow,
         };
@@ -196,7 +203,8 @@ mod tests {
             for &last in mask {
                 state.add_to_mask(mac(last)).unwrap();
             }
-            assert_eq!(state.admit(mac(src)), expected, "{acl:?} {mask:?} {src}");
+            let ether = Ether { dst: mac(9), src: mac(src), tags: Tags::NONE };
+            assert_eq!(state.admit(&ether, Ingress::default()), expected, "{acl:?} {mask:?} {src}");
         }
     }
 

@@ -9,11 +9,13 @@ use crate::wire::aoe::{Address, Command, Header, Role};
 use crate::wire::ether::{Ether, Mac, Tags};
 use crate::wire::{Body, FRAME_LEN_MIN, Request, query};
 
+/// An announcement: of this export, to this destination, in this VLAN.
+pub type Announcement = (Address, Mac, u16);
+
 impl<R: Rings> Worker<R> {
-    /// Announces exports on an interface, to the pairs of export and destination in
-    /// `audience`. Each announcement is made by executing a query that looks as if the
-    /// destination had sent it.
-    pub fn announce(&mut self, interface: usize, audience: &[(Address, Mac)], clock: &impl Clock) {
+    /// Makes the announcements in `audience` on an interface, each by executing a query that
+    /// looks as if the destination had sent it.
+    pub fn announce(&mut self, interface: usize, audience: &[Announcement], clock: &impl Clock) {
         let on_it = |own: &LaneState<R>| {
             self.shared.get(usize::from(own.id)).is_some_and(|shared| shared.interface == interface)
         };
@@ -21,8 +23,8 @@ impl<R: Rings> Worker<R> {
         let now_ns = clock.now_ns();
         let directory = Arc::clone(&self.directory);
         for (address, owner) in directory.rows() {
-            for (_, to) in audience.iter().filter(|(of, _)| of == address) {
-                let header = self.query_from(*to, at, address.shelf, address.slot);
+            for (_, to, vlan) in audience.iter().filter(|(of, ..)| of == address) {
+                let header = self.query_from(*to, *vlan, at, *address);
                 self.announce_one(at, header, *owner, now_ns);
                 // One by one: there may not be enough chunks for many at once.
                 self.reclaim();
@@ -31,10 +33,10 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    fn query_from(&self, src: Mac, at: usize, shelf: u16, slot: u8) -> Header {
+    fn query_from(&self, src: Mac, vlan: u16, at: usize, Address { shelf, slot }: Address) -> Header {
         let id = self.lanes.get(at).map_or(0, |own| usize::from(own.id));
         let dst = self.shared.get(id).map_or(Mac::BROADCAST, SharedLane::mac);
-        let ether = Ether { dst, src, tags: Tags::NONE };
+        let ether = Ether { dst, src, tags: Tags::of_vlan(vlan) };
         Header { ether, role: Role::Request, shelf, slot, command: Command::Query, tag: 0 }
     }
 

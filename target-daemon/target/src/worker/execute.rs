@@ -116,12 +116,16 @@ impl ExportRuntime {
         done: &mut Vec<Finished>,
         context: &mut Context<'_>,
     ) {
-        self.answered.observe(&inbound, ata.command, context.now_ns);
         let payload_offset = inbound.header.argument_offset() + ata::HEADER_LEN;
         let payload_len = (inbound.request_len as usize).saturating_sub(payload_offset);
         let (state, advertised) = (&self.export.state, lane.sectors_per_frame());
+        let (limit, ingress) = (lane.reply_limit(), lane.ingress());
         let verdict =
-            command::execute_ata(&inbound.header, &ata, payload_len, state, advertised, lane.reply_limit());
+            command::execute_ata(&inbound.header, &ata, payload_len, state, advertised, limit, ingress);
+        // A host that may not use the export says nothing about those that may.
+        if !matches!(verdict, Verdict::Ignore(reason) if reason.is_foreign()) {
+            self.answered.observe(&inbound, ata.command, context.now_ns);
+        }
         let Verdict::Store(kind) = verdict else {
             return done.push(self.answer_at_once(inbound, verdict.action(ata), lane, context));
         };
@@ -209,11 +213,13 @@ impl ExportRuntime {
         let before = asked.map(|(setting, _)| Excerpt::of(setting, &export.state));
         let advert = context.advert(lane);
         let action = match known {
-            Known::New => command::execute(&request, &mut export.state, advert, lane.reply_limit()),
+            Known::New => {
+                command::execute(&request, &mut export.state, advert, lane.reply_limit(), lane.ingress())
+            }
             Known::CopyOfDone => {
                 context.stats.counters.repeated += 1;
                 answered.sets.renew(&inbound, now_ns);
-                command::in_force(&request, &export.state, advert)
+                command::in_force(&request, &export.state, advert, lane.ingress())
             }
             Known::TooLate => {
                 context.stats.counters.late_sets += 1;

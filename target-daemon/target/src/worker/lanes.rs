@@ -1,11 +1,11 @@
 //! What every worker knows about every lane, its own and those of others.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use super::hosts::HostFinder;
 use crate::ring::{FRAGMENTS_MAX, HostTable, Umem};
-use crate::shelf::{self, ReplyLimit};
+use crate::shelf::{self, Ingress, ReplyLimit};
 use crate::wire::aoe::Address;
 use crate::wire::ata::SECTOR_LEN;
 use crate::wire::ether::Mac;
@@ -36,6 +36,7 @@ pub struct SharedLane {
     sectors_per_frame: AtomicU8,
     /// Maximum number of sectors in a reply at the current MTU.
     reply_sectors: AtomicU8,
+    strips_tags: AtomicBool,
     /// The last read that got no reply because of its length, packed; 0 for none.
     too_long: AtomicU64,
 }
@@ -61,6 +62,7 @@ impl SharedLane {
             mac: AtomicU64::new(0),
             sectors_per_frame: AtomicU8::new(1),
             reply_sectors: AtomicU8::new(1),
+            strips_tags: AtomicBool::new(false),
             too_long: AtomicU64::new(0),
         }
     }
@@ -82,6 +84,18 @@ impl SharedLane {
         let power = 1 << self.sectors_max.ilog2();
         self.sectors_per_frame.store(shelf::sectors_per_frame(mtu).min(power), Ordering::Relaxed);
         self.reply_sectors.store(ReplyLimit::new(mtu, self.sectors_max).now, Ordering::Relaxed);
+    }
+
+    /// Sets whether the NIC removes VLAN tags.
+    pub fn set_strips_tags(&self, strips: bool) {
+        self.strips_tags.store(strips, Ordering::Relaxed);
+    }
+
+    /// How its frames arrive.
+    #[inline]
+    pub fn ingress(&self) -> Ingress {
+        let strips_tags = self.strips_tags.load(Ordering::Relaxed);
+        Ingress { interface: self.interface as u16, strips_tags }
     }
 
     /// The MAC address of the interface.

@@ -62,6 +62,7 @@ mod trace;
 
 use std::sync::Arc;
 
+pub use announce::Announcement;
 pub use channels::WorkerChannels;
 pub use directory::{Directory, Owner};
 pub use export_runtime::{Answered, ExportRuntime, ExportSnapshot};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use nix::time::{ClockId, clock_gettime};
 
+use super::announce::Announcement;
 use super::directory::Directory;
 use super::export_runtime::{ExportRuntime, ExportSnapshot};
 use super::host_changes::HostChange;
@@ -20,7 +21,6 @@ use crate::ring::Rings;
 use crate::shelf::{HostSetting, Settings};
 use crate::store::Ring;
 use crate::wire::aoe::Address;
-use crate::wire::ether::Mac;
 
 /// How long a draining worker waits for requests in flight.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -45,8 +45,8 @@ pub enum WorkerCommand {
     Announce {
         /// Index of the interface.
         interface: usize,
-        /// Each export with a destination: broadcast, or a host on the export's list.
-        audience: Vec<(Address, Mac)>,
+        /// What to announce: to broadcast, or to a host on the export's list.
+        audience: Vec<Announcement>,
     },
     /// Check the sizes of all stores.
     Measure,

@@ -11,12 +11,13 @@ use super::messages::{Finished, Inbound};
 use crate::command::{self, Action};
 use crate::observe::Operation;
 use crate::ring::{Frame, Lane};
-use crate::shelf::{Acl, HostSettings, ReplyLimit, Settings, State};
+use crate::shelf::{Acl, HostSettings, Ingress, ReplyLimit, Segments, Settings, State};
 use crate::store::{Durability, Geometry, Kind};
 use crate::wire::aoe::{Address, Command, Header, Role, SHELF_ANY, SLOT_ANY};
 use crate::wire::ether::{Ether, Mac, Tags};
 use crate::wire::identify::{Names, Text};
 use crate::wire::query::Advert;
+use crate::wire::vlan::Vlans;
 use crate::wire::{Request, ata};
 
 const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
@@ -242,6 +243,7 @@ fn crowded() -> State {
         read_only: false,
         durability: Durability::Durable,
         names: Names { serial: Text::new("s"), firmware: Text::new("f"), model: Text::new("m") },
+        segments: Segments { vlans: Vlans::Any, interfaces: None },
         acl: Acl::default(),
         host_settings: HostSettings::Allow,
     };
@@ -259,7 +261,7 @@ fn needed(header: &Header, frame: &[u8], sectors: u8) -> usize {
     let advert = Advert { buffer_count: 64, firmware: 1, sectors_per_frame: 16 };
     let limit = ReplyLimit { now: sectors, ever: 24 };
     let Ok(request) = Request::parse(header, frame, frame.len()) else { return 0 };
-    match command::execute(&request, &mut state, advert, limit) {
+    match command::execute(&request, &mut state, advert, limit, Ingress::default()) {
         Action::Reply(reply) => reply.frame_len(header.l2_len()),
         Action::Store { ata, kind: Kind::Read } => {
             header.argument_offset() + ata::HEADER_LEN + usize::from(ata.count) * 512

@@ -21,7 +21,7 @@ fn answer_keeps_vlan_tags_and_is_padded_to_60() {
     for tags in [&tag[..0], &tag[..4], &tag] {
         let mut asked = ask();
         asked.splice(12..12, tags.iter().copied());
-        let reply = run(&mut state(), &asked).reply();
+        let reply = run(&mut in_any_vlan(), &asked).reply();
         let l2_len = 14 + tags.len();
         assert_eq!(reply.len(), 60, "{} bytes of tags", tags.len());
         assert_eq!(reply[12..l2_len - 2], *tags);
@@ -97,6 +97,42 @@ fn lists_silence_every_command() {
         assert_eq!(run(&mut state, &asked), Seen::Ignored(DropReason::Mask), "{command}");
         state.add_to_mask(HOST).unwrap();
         assert!(!matches!(run(&mut state, &asked), Seen::Ignored(_)), "{command}");
+    }
+}
+
+/// Whatever the command, and also if the address is broadcast.
+#[test]
+fn requests_of_other_vlans_and_interfaces_get_no_reply() {
+    let ata_read = [0, 0, 1, 0x24, 0, 0, 0, 0, 0, 0, 0, 0];
+    let tag = |tpid: u16, id: u16| [tpid.to_be_bytes(), (0xE000 | id).to_be_bytes()].concat();
+    let (none, priority, own, other) = (vec![], tag(0x8100, 0), tag(0x8100, 20), tag(0x8100, 21));
+    let double = [own.clone(), other.clone()].concat();
+    let hidden = [other.clone(), own.clone()].concat();
+    let (service, provider) = (tag(0x88A8, 20), [tag(0x88A8, 7), own.clone()].concat());
+    let all = [&none, &priority, &own, &other, &double, &hidden, &service, &provider];
+    for (vlans, served) in [
+        (Vlans::Untagged, &[&none, &priority][..]),
+        (Vlans::listed([20]), &[&own, &double]),
+        (Vlans::listed([0, 21]), &[&none, &priority, &other, &hidden]),
+        (Vlans::Any, &all),
+    ] {
+        for (tags, command) in all.iter().flat_map(|tags| [0, 1, 2, 3, 9].map(|command| (tags, command))) {
+            let mut asked = frame(command, &ata_read);
+            for shelf in [[0, 7], [0xff, 0xff]] {
+                asked[16..18].copy_from_slice(&shelf);
+                let mut tagged = asked.clone();
+                tagged.splice(12..12, tags.iter().copied());
+                let mut state = with_settings(|settings| settings.segments.vlans = vlans.clone());
+                let seen = run(&mut state, &tagged);
+                if served.contains(tags) {
+                    assert!(!matches!(seen, Seen::Ignored(_)), "{tags:x?} in {vlans:?}: {seen:?}");
+                } else {
+                    assert_eq!(seen, Seen::Ignored(DropReason::Vlan), "{tags:x?} in {vlans:?}");
+                }
+                state.settings.segments = Segments { vlans: Vlans::Any, interfaces: Some([1].into()) };
+                assert_eq!(run(&mut state, &tagged), Seen::Ignored(DropReason::Interface));
+            }
+        }
     }
 }
 

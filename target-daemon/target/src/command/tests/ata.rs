@@ -38,7 +38,7 @@ fn reads_and_writes_by_every_opcode() {
 #[test]
 fn payload_begins_behind_the_tags() {
     let mut asked = ata(0x34, 1, 5, 512);
-    asked.splice(12..12, [0x81, 0x00, 0x00, 0x05]);
+    asked.splice(12..12, [0x81, 0x00, 0xE0, 0x00]);
     assert_eq!(run(&mut state(), &asked), Seen::Write(5, 1));
     asked.pop();
     let reply = run(&mut state(), &asked).reply();
@@ -156,7 +156,8 @@ fn nothing_with_data_is_answered_below_the_smallest_mtu() {
         let header = Header::parse(frame).unwrap();
         let request = Request::parse(&header, frame, frame.len()).unwrap();
         let mut state = state();
-        let action = execute(&request, &mut state, ADVERT, ReplyLimit { now: 0, ever: 24 });
+        let action =
+            execute(&request, &mut state, ADVERT, ReplyLimit { now: 0, ever: 24 }, Ingress::default());
         (action == Action::Ignore(DropReason::ReplyTooLong), matches!(action, Action::Reply(_)))
     };
     assert_eq!(run(&ata(0x24, 1, 5, 0)), (true, false));

@@ -122,7 +122,7 @@ proptest! {
         if let Ok(header) = Header::parse(&frame)
             && let Ok(request) = Request::parse(&header, &frame, total_len)
         {
-            let _ = execute(&request, &mut state, ADVERT, LIMIT);
+            let _ = execute(&request, &mut state, ADVERT, LIMIT, Ingress::default());
         }
     }
 
@@ -134,7 +134,7 @@ proptest! {
         header.check_link(OWN).unwrap();
         let Ok(request) = Request::parse(&header, &frame, frame.len()) else { return Ok(()) };
         let address = state.settings.address;
-        let reply = match execute(&request, &mut state, ADVERT, LIMIT) {
+        let reply = match execute(&request, &mut state, ADVERT, LIMIT, Ingress::default()) {
             Action::Ignore(_) => return Ok(()),
             Action::Reply(reply) => reply,
             Action::Store { ata, kind } => {

@@ -29,7 +29,7 @@ fn blocks_of_ranges_reach_the_store() {
         assert_eq!(run(&mut thin(), &trim(TRIM, count, sectors(count))), Seen::Discard(count));
     }
     let mut tagged = trim(TRIM, 1, 512);
-    tagged.splice(12..12, [0x81, 0x00, 0x00, 0x05]);
+    tagged.splice(12..12, [0x81, 0x00, 0xE0, 0x00]);
     assert_eq!(run(&mut thin(), &tagged), Seen::Discard(1));
     let plain = run(&mut thin(), &trim(TRIM, 0, 0)).reply();
     assert_eq!((plain[27], plain[25], plain.len()), (0x40, 0, 60), "count 0 forgets nothing");
