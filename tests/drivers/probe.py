@@ -2,7 +2,8 @@
 """Sends short and tagged queries, and prints what comes back: probe.py INTERFACE MAC KIND...
 
 KIND is one of QUERIES, or "flood": many queries, whose answers are not read. Prints "short LENGTH", the length of the answer to a query that is not padded, and for
-tagged queries "vlan ANSWER", "priority ANSWER" (VLAN 0) and "double ANSWER" (two tags).
+tagged queries "vlan ANSWER", "priority ANSWER" (VLAN 0) and "double ANSWER" (two tags); the
+same of the second export, in VLAN 5, for "own", "bare" (no tag), "other" (VLAN 7) and "inner" (5 in 7).
 ANSWER is "tagged" (as the query), "untagged" or otherwise wrong ("tags ..."), or "none".
 A query without tags follows each: its answer shows that the path works. The other may
 still come a little later, by another queue.
@@ -13,7 +14,16 @@ import sys
 import time
 
 SOL_PACKET, PACKET_AUXDATA, PACKET_OUTGOING, VLAN_VALID = 263, 8, 4, 0x10
-QUERIES = {"short": [], "vlan": [(0x8100, 5)], "priority": [(0x8100, 0x6000)], "double": [(0x88A8, 7), (0x8100, 5)]}
+QUERIES = {
+    "short": (1, []),
+    "vlan": (1, [(0x8100, 5)]),
+    "priority": (1, [(0x8100, 0x6000)]),
+    "double": (1, [(0x88A8, 7), (0x8100, 5)]),
+    "own": (2, [(0x8100, 5)]),
+    "bare": (2, []),
+    "other": (2, [(0x8100, 7)]),
+    "inner": (2, [(0x8100, 7), (0x8100, 5)]),
+}
 SECONDS, TRIES = 1, 40
 
 name, mac = sys.argv[1], bytes.fromhex(sys.argv[2].replace(":", ""))
@@ -24,9 +34,9 @@ wire.settimeout(SECONDS)
 own = wire.getsockname()[4]
 
 
-def send(tags, number, length):
+def send(tags, number, length, slot=1):
     head = b"".join(struct.pack(">HH", *tag) for tag in tags)
-    query = struct.pack(">HBBHBBIII", 0x88A2, 0x10, 0, 0, 1, 1, number, 0, 0)
+    query = struct.pack(">HBBHBBIII", 0x88A2, 0x10, 0, 0, slot, 1, number, 0, 0)
     wire.send((mac + own + head + query).ljust(length, b"\0"))
 
 
@@ -49,9 +59,9 @@ def receive():
             return struct.unpack(">I", frame[at + 8:at + 12])[0], tags, len(frame)
 
 
-def answer_to(kind, tags, number):
+def answer_to(kind, slot, tags, number):
     """What comes back; None if a query without tags is not answered either."""
-    send(tags, number, 0 if kind == "short" else 64)
+    send(tags, number, 0 if kind == "short" else 64, slot)
     send([], number + 1, 64)
     answer, alive = "none", False
     try:
@@ -82,6 +92,6 @@ for kind in sys.argv[3:]:
     # After a change of its settings the link may be down for some seconds.
     for _ in range(TRIES):
         number += 2
-        if (answer := answer_to(kind, QUERIES[kind], number)) is not None:
+        if (answer := answer_to(kind, *QUERIES[kind], number)) is not None:
             break
     print(kind, answer or sys.exit(f"{kind}: not even a query without tags is answered"))

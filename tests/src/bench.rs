@@ -199,9 +199,10 @@ impl<'a> Bench<'a> {
 
 /// Whether a frame is an unsolicited broadcast announcement.
 fn is_announcement(frame: &[u8]) -> bool {
+    let at = if frame.get(12..14) == Some(&[0x81, 0x00]) { 16 } else { 12 };
     frame.starts_with(&BROADCAST)
-        && frame.get(12..14) == Some(&[0x88, 0xA2])
-        && frame.get(20..24) == Some(&[0; 4])
+        && frame.get(at..at + 2) == Some(&[0x88, 0xA2])
+        && frame.get(at + 8..at + 12) == Some(&[0; 4])
 }
 
 /// Describes how two sets of replies differ.

@@ -17,6 +17,9 @@ use crate::{
 pub fn pair(ours: Space, mtu: u32) -> Pair {
     let pair = Pair::between(ours, Space::new(), &format!("mtu {mtu} numtxqueues 1 numrxqueues 1"));
     pair.ours.set_mac(OURS, Mac(TARGET_MAC));
+    // Frames keep their VLAN tags.
+    pair.ours.sh(&format!("ethtool -K {OURS} rxvlan off rx-vlan-stag-hw-parse off"));
+    pair.peer.sh(&format!("ethtool -K {PEER} txvlan off tx-vlan-stag-hw-insert off"));
     pair
 }
 
@@ -34,7 +37,11 @@ impl VethTarget {
     /// Starts the daemon on a stand. `options` are added to its command line; it is ready
     /// once it has made `announcements` announcements.
     pub fn start(stand: &Stand, mtu: u32, options: &[&str], announcements: usize) -> Self {
-        let pair = pair(Space::new(), mtu);
+        Self::on(pair(Space::new(), mtu), stand, options, announcements)
+    }
+
+    /// As [`Self::start`], on this pair.
+    pub fn on(pair: Pair, stand: &Stand, options: &[&str], announcements: usize) -> Self {
         let socket = PacketSocket::within(&pair.peer, PEER).expect("a raw socket");
         let mut arguments = exports(stand).to_vec();
         // The rules change sizes for a moment, so it must not check sizes by itself.

@@ -65,6 +65,8 @@ mod tests {
             up: true,
             carrier: true,
             loopback: false,
+            strips_tags: false,
+            filters_vlans: false,
             native: Some(true),
             rx_sg: Some(true),
             zero_copy: Some(false),

@@ -154,7 +154,7 @@ impl Feature {
         words[0] = self.blocks;
         (words[at], words[at + 1]) = (1 << (self.bit % 32), u32::from(on) << (self.bit % 32));
         sys::ethtool_words(interface, Command::SetFeatures, words)?;
-        // The kernel accepts a wish that the driver refuses.
+        // The kernel reports success if the driver refuses.
         let kept = Self::read(interface, self.name)?.is_on != on;
         if kept { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
     }

@@ -40,6 +40,8 @@ pub fn interface(name: &str, index: u32, counters: [u64; Counter::COUNT]) -> Int
         up: true,
         carrier: true,
         loopback: false,
+        strips_tags: false,
+        filters_vlans: false,
         native: Some(true),
         rx_sg: Some(true),
         zero_copy: None,

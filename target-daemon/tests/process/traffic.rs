@@ -26,7 +26,7 @@ fn other_traffic_does_not_notice() {
         let image = dir.image("a", 1024);
         // A session from before.
         let (mut here, mut there) = connect(&pair.ours, &pair.peer);
-        let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS} --xdp-mode {mode}"));
+        let daemon = serving(&pair.ours, &format!("0.1={image},vlan=any -i {OURS} --xdp-mode {mode}"));
         // The second is in a VLAN, the third has only a priority.
         let tagged = |tci| Tags::NONE.with(0x8100, tci).unwrap();
         let hosts = [Tags::NONE, tagged(0x6005), tagged(0x6000)].map(|tags| {

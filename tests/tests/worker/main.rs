@@ -17,6 +17,7 @@ mod order;
 mod overlap;
 mod planted;
 mod random;
+mod segments;
 mod sizes;
 mod sleep;
 mod stuck;

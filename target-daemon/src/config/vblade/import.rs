@@ -250,26 +250,11 @@ impl Draft {
         Some(most)
     }
 
-    /// xblade serves all exports on all its interfaces.
-    fn interfaces(&mut self) -> Vec<String> {
+    /// The interfaces of all calls.
+    fn interfaces(&self) -> Vec<String> {
         let mut all: Vec<String> = self.rows.iter().flat_map(|row| row.interfaces.iter().cloned()).collect();
         all.sort();
         all.dedup();
-        for (address, served) in
-            self.rows.iter().map(|row| (row.address, row.interfaces.clone())).collect::<Vec<_>>()
-        {
-            let others: Vec<&str> =
-                all.iter().filter(|name| !served.contains(name)).map(String::as_str).collect();
-            if !others.is_empty() {
-                let what = format!(
-                    "was served on {} only, and is on {} too now: xblade serves all exports on all its interfaces. To \
-                     keep them apart, divide the file into one for each, and start xblade with each",
-                    served.join(", "),
-                    others.join(", ")
-                );
-                self.remark(&address.to_string(), &what);
-            }
-        }
         all
     }
 
@@ -284,14 +269,14 @@ impl Draft {
             String::from("# Made by `xblade import vblade`. Look at it with `xblade check --config FILE`.\n");
         comment(&mut text, &self.comments);
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "interfaces = {}", Value::from(interfaces));
+        let _ = writeln!(text, "interfaces = {}", Value::from(interfaces.clone()));
         if let Some(count) = buffer_count {
             let _ = writeln!(text, "\n[limits]\nbuffer-count = {count}");
         }
         for row in &self.rows {
             text.push('\n');
             comment(&mut text, &row.comments);
-            let _ = write!(text, "[[export]]\n{}", row.keys());
+            let _ = write!(text, "[[export]]\n{}", row.keys(&interfaces));
         }
         if self.rows.is_empty() {
             let what = "no call of vblade was found: name files, directories, or give --command";
@@ -329,8 +314,8 @@ impl Row {
         }
     }
 
-    /// The keys of its section.
-    fn keys(&self) -> Table {
+    /// The keys of its section; `all` are the interfaces of the file.
+    fn keys(&self, all: &[String]) -> Table {
         let vblade = &self.vblade;
         let macs: Vec<String> = sorted(&vblade.macs).iter().map(Mac::to_string).collect();
         let sectors = |count: Option<u64>| count.map(|count| Value::from(count as i64));
@@ -342,6 +327,7 @@ impl Row {
             ("offset", sectors(vblade.offset)),
             ("length", sectors(vblade.length)),
             ("allow", (!macs.is_empty()).then(|| macs.into())),
+            ("interfaces", (self.interfaces.len() < all.len()).then(|| self.interfaces.clone().into())),
         ];
         keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
     }

@@ -108,11 +108,8 @@ fn admit(header: &aoe::Header, state: &State, ingress: Ingress) -> Result<(), Dr
 }
 
 /// Answers a duplicate of a request that set something: replies with the current value,
-/// sets nothing.
-pub fn in_force<'a>(request: &Request<'_>, state: &'a State, advert: Advert, ingress: Ingress) -> Action<'a> {
-    if let Err(reason) = state.admit(&request.header.ether, ingress) {
-        return Action::Ignore(reason);
-    }
+/// sets nothing. The caller has checked that the request may get a reply.
+pub fn in_force<'a>(request: &Request<'_>, state: &'a State, advert: Advert) -> Action<'a> {
     Action::Reply(match request.body {
         Body::Query(query) => {
             let (code, string) = (query.code(), state.config());

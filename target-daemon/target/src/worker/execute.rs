@@ -204,8 +204,10 @@ impl ExportRuntime {
             ),
             false => 0,
         };
-        let known = match sets {
+        let ingress = lane.ingress();
+        let known = match sets && export.state.admit(&inbound.header.ether, ingress).is_ok() {
             true => answered.sets.find(&inbound, inbound.arrival(lane.worker), hash, now_ns),
+            // Or not from a host that may set anything: then it is no copy, and is dropped below.
             false => Known::New,
         };
         let address = export.state.settings.address;
@@ -213,13 +215,11 @@ impl ExportRuntime {
         let before = asked.map(|(setting, _)| Excerpt::of(setting, &export.state));
         let advert = context.advert(lane);
         let action = match known {
-            Known::New => {
-                command::execute(&request, &mut export.state, advert, lane.reply_limit(), lane.ingress())
-            }
+            Known::New => command::execute(&request, &mut export.state, advert, lane.reply_limit(), ingress),
             Known::CopyOfDone => {
                 context.stats.counters.repeated += 1;
                 answered.sets.renew(&inbound, now_ns);
-                command::in_force(&request, &export.state, advert, lane.ingress())
+                command::in_force(&request, &export.state, advert)
             }
             Known::TooLate => {
                 context.stats.counters.late_sets += 1;

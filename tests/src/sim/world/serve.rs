@@ -1,7 +1,7 @@
 //! The target: turns of its workers, the frames it sends, its exit and its start.
 
 use xblade::store::disk::{DiskLayout, DiskStore};
-use xblade::store::{Durability, Geometry, Store};
+use xblade::store::{Geometry, Store};
 use xblade::worker::Worker;
 use xblade_sim::FakeRings;
 
@@ -21,12 +21,8 @@ const LATE_WAKE: u32 = 300;
 impl World {
     /// Starts the target on the disks as they are.
     pub(super) fn start_target(&mut self) {
-        let exports = (0..self.disks.len()).map(|export| ExportPlan {
-            address: address(export),
-            store: self.open(export),
-            read_only: false,
-            durability: Durability::Durable,
-            worker: self.scenario.exports[export].owner,
+        let exports = (0..self.disks.len()).map(|export| {
+            ExportPlan::of(address(export), self.open(export)).owned_by(self.scenario.exports[export].owner)
         });
         let plan = Plan {
             lanes: self.scenario.lanes.clone(),
