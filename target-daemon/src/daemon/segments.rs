@@ -151,3 +151,48 @@ fn list(ids: impl IntoIterator<Item = u16>) -> String {
     }
     words.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lo() -> Facts {
+        Facts { strips_tags: false, filters_vlans: false, ..Facts::read("lo").unwrap() }
+    }
+
+    #[test]
+    fn a_filter_is_told_with_the_vlans_that_it_may_drop() {
+        let (two, many) = (Vlans::listed([0, 20, 30]), Vlans::listed(1..100));
+        let said = |facts: &Facts, vlans: &[&Vlans]| {
+            remarks(facts, vlans).iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(said(&lo(), &[&two, &Vlans::Any, &Vlans::Untagged]), "");
+        let filters = Facts { filters_vlans: true, ..lo() };
+        assert_eq!(said(&filters, &[&Vlans::Untagged]), "");
+        // The loopback's filter cannot be changed, so the command for that is left out.
+        for (vlans, parts) in [
+            (&two, ["frames of VLAN 20, 30, which has no", ": `ip link add link lo name lo.20 type vlan id 20`"]),
+            (&many, ["of VLAN 1, 2, 3, 4, 5, 6, 7, 8, ..., which", "name lo.1 type vlan id 1`"]),
+            (&Vlans::Any, ["of VLANs that have no VLAN interface", "name lo.N type vlan id N`"]),
+        ] {
+            let text = said(&filters, &[vlans]);
+            assert!(parts.iter().all(|part| text.contains(part)) && text.lines().count() == 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn where_tags_are_removed_only_exports_that_name_vlans_are_refused() {
+        let strips = Facts { strips_tags: true, driver: "bridge".into(), ..lo() };
+        let export = |text: &str| format!("0.1=/x,{text}").parse::<Export>().unwrap();
+        for (text, is_hidden) in [("vlan=any", false), ("vlan=untagged", false), ("vlan=20", true)] {
+            let (export, segments) = (export(text), placed(&export(text), &[&strips], &[]).unwrap());
+            let hidden = hidden(&export, &segments, &[&strips]).map(|problem| problem.to_string());
+            assert_eq!(hidden.is_some(), is_hidden, "{text}: {hidden:?}");
+            assert_eq!(remarks(&strips, &[&export.vlans]).len(), usize::from(!is_hidden), "{text}");
+            assert!(hidden.is_none_or(|text| text.contains("serve the interface below, or a VLAN interface")));
+        }
+        // On another interface it may.
+        let elsewhere = Segments { vlans: Vlans::listed([20]), interfaces: Some(Arc::from([1])) };
+        assert_eq!(hidden(&export("vlan=20"), &elsewhere, &[&strips, &lo()]), None);
+    }
+}

@@ -92,6 +92,11 @@ const EXPORT_ROWS: &[(&str, &str)] = &[
     (",host-settings=volatile", "host-settings = 'volatile'"),
     (",host-settings=refuse", ""),
     (",allow=everybody", "allow = 'everybody'"),
+    (",vlan=untagged", "vlan = 'untagged'"),
+    (",vlan=any", "vlan = 'any'"),
+    (",vlan=20", "vlan = 20"),
+    (",vlan=4094,vlan=untagged", "vlan = ['untagged', 4094]"),
+    (",interface=eth1,interface=stor*", "interfaces = ['eth1', 'stor*']"),
 ];
 
 fn by_line(arguments: &str) -> Serve {

@@ -67,7 +67,7 @@ impl Drop for Trace {
 #[apply(needs_root!)]
 fn requests_are_told_as_the_host_has_sent_them() {
     let mut rig = Rig::new();
-    for tags in [Tags::NONE, Tags::NONE.with(0x8100, 5).unwrap()] {
+    for tags in [Tags::NONE, Tags::NONE.with(0x8100, 0xE000).unwrap()] {
         rig.host.tags = tags;
         let mut trace = Trace::start(&rig, "--json --every 1 --export 0.1 --count 5");
         let write = rig.host.send_write(at(0, 1), 5, &patterns(5, 2, 1));

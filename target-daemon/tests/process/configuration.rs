@@ -221,7 +221,7 @@ fn what_the_user_of_the_service_may_not_open_is_told_and_no_fault() {
     let check = || {
         let (code, out, err) = finish(&pair, xblade_after(&setup, &format!("check --config {file}")));
         assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-        out.lines().filter(|line| line.starts_with("WARN")).map(str::to_owned).collect::<Vec<_>>()
+        out.lines().filter(|line| line.starts_with("WARN  0.")).map(str::to_owned).collect::<Vec<_>>()
     };
     chmod(&on, 0o755);
     let who = "the service, as the user xblade, could not";
