@@ -365,6 +365,8 @@ fn a_reload_changes_vlans_and_interfaces_under_load() {
         "vlan = ['untagged', 20]",
         "vlan = 'any'\ninterfaces = ['xbp*']",
         "interfaces = ['xbp0']",
+        // Only the interfaces are others.
+        "interfaces = ['xbp0', 'xbp2']",
         "vlan = ['untagged', 7]\ninterfaces = ['xbp0', 'xbp2']",
     ];
     let rig = Rig::new(&(export(1, "a", versions[0]) + &b("vlan = 20")));
@@ -383,7 +385,7 @@ fn a_reload_changes_vlans_and_interfaces_under_load() {
     let [mut untagged, mut tagged] = [Tags::NONE, vlan(20)].map(|tags| host(&rig.pair, tags));
     let mut other = Initiator::new(&rig.pair.peer, "xbp3", rig.pair.ours.mac("xbp2"));
     let mut last = versions[0];
-    for round in 0..10 {
+    for round in 0..12 {
         let own = versions[round % versions.len()];
         let said = rig.reload(&(export(1, "a", own) + &b("vlan = 20")));
         assert!(own == last || said.contains("1 change"), "{said}");
