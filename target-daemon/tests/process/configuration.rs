@@ -191,6 +191,8 @@ fn what_on_the_machine_does_not_fit_is_told_with_its_place() {
 #[apply(needs_root!)]
 fn what_the_user_of_the_service_may_not_open_is_told_and_no_fault() {
     let (pair, dir) = (Pair::new(), Dir::new());
+    // Else there is one more warning.
+    pair.ours.sh(&format!("ethtool -K {OURS} rxvlan off rx-vlan-stag-hw-parse off"));
     let on = dir.path().to_owned();
     let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     for (name, owner, group, mode) in [
@@ -221,7 +223,7 @@ fn what_the_user_of_the_service_may_not_open_is_told_and_no_fault() {
     let check = || {
         let (code, out, err) = finish(&pair, xblade_after(&setup, &format!("check --config {file}")));
         assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-        out.lines().filter(|line| line.starts_with("WARN  0.")).map(str::to_owned).collect::<Vec<_>>()
+        out.lines().filter(|line| line.starts_with("WARN")).map(str::to_owned).collect::<Vec<_>>()
     };
     chmod(&on, 0o755);
     let who = "the service, as the user xblade, could not";
