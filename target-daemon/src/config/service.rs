@@ -46,9 +46,15 @@ pub struct ServiceOptions {
     #[default(Some(CONTROL.into()))]
     pub control: option::Option<PathBuf>,
 
-    /// The group that may use the control socket, besides root.
+    /// The group that may use the control socket, besides root: to look, and not to
+    /// change or trace.
     #[arg(long, value_name = "GROUP")]
     pub control_group: Option<String>,
+
+    /// The group that may also change what is exported, and trace. Its members need
+    /// the control socket: without --control-group it is for this group.
+    #[arg(long, value_name = "GROUP")]
+    pub admin_group: Option<String>,
 
     /// Where to give metrics over HTTP, for example 127.0.0.1:9464, or none.
     #[arg(long, value_name = "ADDRESS:PORT|none", default_value = NONE, value_parser = listener)]
@@ -64,9 +70,9 @@ pub struct ServiceOptions {
     #[arg(long, value_enum, default_value_t)]
     pub sandbox: OnOff,
 
-    /// A folder whose files and devices may be exported later, by `xblade
-    /// export add` or `xblade reload`; repeat it for more. Those of the exports
-    /// at the start may be in any case.
+    /// A folder whose files and devices `xblade reload` may open, and clients of the
+    /// control socket by a path alone; repeat it for more. Not needed for `xblade export
+    /// add`, which opens the file itself, and for the exports at the start.
     #[arg(long = "folder", value_name = "FOLDER")]
     pub folders: Vec<PathBuf>,
 }

@@ -3,6 +3,7 @@
 //! where the connection does.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::socket::connect;
+use super::stream::send;
 
 /// Timeout for a response, longer than the daemon's own limit.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
@@ -67,8 +69,23 @@ impl<'a> Client<'a> {
     ///
     /// See [`CallError`].
     pub fn call(&self, method: &str, uri: &str, body: &str) -> Result<Vec<u8>, CallError> {
+        self.call_with(&[], method, uri, body)
+    }
+
+    /// As [`Self::call`], and hands over descriptors.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub fn call_with(
+        &self,
+        descriptors: &[BorrowedFd<'_>],
+        method: &str,
+        uri: &str,
+        body: &str,
+    ) -> Result<Vec<u8>, CallError> {
         let limit = if method == "GET" { ANSWER_WITHIN } else { CHANGE_WITHIN };
-        self.whole(self.begin(method, uri, body, limit)?)
+        self.whole(self.begin(descriptors, method, uri, body, limit)?)
     }
 
     /// Reads a document.
@@ -95,17 +112,26 @@ impl<'a> Client<'a> {
     ///
     /// See [`CallError`].
     pub fn lines(&self, uri: &str) -> Result<Lines<'a>, CallError> {
-        Ok(Lines { client: *self, answer: self.begin("GET", uri, "", ANSWER_WITHIN)?.stream })
+        Ok(Lines { client: *self, answer: self.begin(&[], "GET", uri, "", ANSWER_WITHIN)?.stream })
     }
 
     /// Sends a request. Returns the body of the response, which is not read yet.
-    fn begin(&self, method: &str, uri: &str, body: &str, limit: Duration) -> Result<Answer, CallError> {
+    fn begin(
+        &self,
+        descriptors: &[BorrowedFd<'_>],
+        method: &str,
+        uri: &str,
+        body: &str,
+        limit: Duration,
+    ) -> Result<Answer, CallError> {
         let mut stream = connect(self.path).map_err(|error| self.unreachable(&error))?;
         let exchange = move || {
             stream.set_read_timeout(Some(limit))?;
             stream.set_write_timeout(Some(limit))?;
             let head = format!("{method} {uri} HTTP/1.0\r\nContent-Type: application/json\r\n");
-            stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes())?;
+            let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+            let sent = send(&stream, request.as_bytes(), descriptors)?;
+            stream.write_all(request.as_bytes().get(sent..).unwrap_or_default())?;
             let (mut answer, mut head) = (BufReader::new(stream), String::new());
             let mut lines = answer.by_ref().take(HEAD_BYTES_MAX);
             while !head.ends_with("\r\n\r\n") && lines.read_line(&mut head)? > 0 {}
@@ -120,7 +146,7 @@ impl<'a> Client<'a> {
         };
         let exit_code = match status.as_bytes() {
             [b'2', ..] => return Ok(answer),
-            [b'4', b'0', b'9', ..] => 3,
+            [b'4', b'0', b'3' | b'9', ..] => 3,
             [b'4', ..] => 2,
             _ => 1,
         };

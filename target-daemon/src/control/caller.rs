@@ -1,10 +1,15 @@
 //! Who sent a request, and the deadline of its connection.
 
 use std::future::Future;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
+
+use super::stream::Descriptors;
+use crate::privilege;
 
 /// How often to check whether the deadline has moved closer.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -14,8 +19,30 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub struct Caller {
     /// For the log: "uid 0, process 4711".
     pub who: String,
+    /// Whether it may change something; everybody who may connect may look.
+    pub may_change: bool,
+    /// The descriptors that it hands over.
+    pub descriptors: Descriptors,
     /// The deadline of its connection.
     pub deadline: Deadline,
+}
+
+impl Caller {
+    /// The process that has connected to the control socket. Root, the user of this process and
+    /// the members of the group `admins` may change something.
+    pub fn of(stream: &UnixStream, admins: Option<u32>, deadline: Deadline) -> Self {
+        let descriptors = Descriptors::default();
+        let Ok(peer) = stream.peer_cred() else {
+            return Self { who: "somebody".to_owned(), may_change: false, descriptors, deadline };
+        };
+        let is_member = |group: u32| {
+            peer.gid() == group
+                || privilege::groups_of_peer(stream.as_fd()).is_ok_and(|groups| groups.contains(&group))
+        };
+        let is_owner = [0, rustix::process::geteuid().as_raw()].contains(&peer.uid());
+        let who = format!("uid {}, process {}", peer.uid(), peer.pid().unwrap_or(0));
+        Self { who, may_change: is_owner || admins.is_some_and(is_member), descriptors, deadline }
+    }
 }
 
 /// The deadline of a connection. A stream extends it as long as the client keeps reading.

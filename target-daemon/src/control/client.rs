@@ -1,6 +1,7 @@
 //! The commands that query or change a running xblade: one request and one response each,
 //! printed for people or as JSON.
 
+use std::error::Error as _;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,7 +15,7 @@ use super::json::{CONFIG, Fields, MASK, RESERVATION, View};
 use super::snapshot::Snapshot;
 use super::{print, trace};
 use crate::config::{AskCommand, Export, ExportCommand, Listed, Reach};
-use crate::store::Problem;
+use crate::store::{Handed, OpenError, OpenErrorKind, Problem};
 use crate::wire::aoe::Address;
 
 /// Sends the request and prints the response.
@@ -67,8 +68,15 @@ fn export(command: &ExportCommand) -> Result<(), CallError> {
         ExportCommand::Add { export, force, reach } => {
             let forced = *force && !export.split(',').any(|option| option == "force");
             let export = export.clone() + if forced { ",force" } else { "" };
-            let export = whole(&export).map_err(|error| CallError::new(2, error))?;
-            change(reach, "POST", "/v1/exports", json!({ "export": export }))
+            let (export, text) = whole(&export).map_err(|error| CallError::new(2, error))?;
+            // The daemon uses what the caller may open.
+            let file = export.store.file().map(|options| Handed::open(&options)).transpose();
+            let file = file.map_err(cannot_open)?;
+            let descriptors = file.as_ref().map(Handed::descriptors).unwrap_or_default();
+            let body = json!({ "export": text }).to_string();
+            let client = Client::new(&reach.control);
+            let answer = client.call_with(&descriptors, "POST", "/v1/exports", &body)?;
+            show_answer(reach, &client, &answer, print::changed)
         }
         ExportCommand::Remove { one, force } => {
             change(&one.reach, "DELETE", &forced(&of(one.address, ""), *force), Value::Null)
@@ -83,17 +91,26 @@ fn export(command: &ExportCommand) -> Result<(), CallError> {
     }
 }
 
-/// The export with an absolute path, since the daemon runs in another folder.
-fn whole(text: &str) -> Result<String, String> {
-    let export: Export = text.parse().map_err(|error: Problem| error.to_string())?;
-    let Some(path) = export.store.path() else { return Ok(text.to_owned()) };
+/// The error of a file that the caller cannot open, as xblade reports its own.
+fn cannot_open(error: OpenError) -> CallError {
+    let exit_code = if matches!(error.kind, OpenErrorKind::Option) { 2 } else { 3 };
+    let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+    CallError::new(exit_code, format!("{error}{cause}"))
+}
+
+/// The export, and its text with an absolute path, since the daemon runs in another folder.
+fn whole(text: &str) -> Result<(Export, String), String> {
+    let mut export: Export = text.parse().map_err(|error: Problem| error.to_string())?;
+    let Some(path) = export.store.path() else { return Ok((export, text.to_owned())) };
     let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let path = path.to_str().ok_or_else(|| format!("{}: is not UTF-8: give another path", path.display()))?;
     if path.contains(',') {
         return Err(format!("{path}: has a comma in it: give a link without one"));
     }
     let options = text.split_once(',').map_or_else(String::new, |(_, options)| format!(",{options}"));
-    Ok(format!("{}={path}{options}", export.address))
+    let text = format!("{}={path}{options}", export.address);
+    export.store.make_absolute();
+    Ok((export, text))
 }
 
 fn of(address: Address, what: &str) -> String {
@@ -136,10 +153,19 @@ fn ask<T: DeserializeOwned>(
     let client = Client::new(&reach.control);
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let answer = client.call(method, path, &body)?;
+    show_answer(reach, &client, &answer, words)
+}
+
+fn show_answer<T: DeserializeOwned>(
+    reach: &Reach,
+    client: &Client<'_>,
+    answer: &[u8],
+    words: impl FnOnce(&T) -> String,
+) -> Result<(), CallError> {
     put(&if reach.json {
-        String::from_utf8_lossy(&answer).into_owned()
+        String::from_utf8_lossy(answer).into_owned()
     } else {
-        words(&client.parse(&answer)?)
+        words(&client.parse(answer)?)
     });
     Ok(())
 }
@@ -163,7 +189,9 @@ mod tests {
             ("0.3=x,store=null,length=8", "0.3=x,store=null,length=8".to_owned()),
         ];
         for (given, expected) in rows {
-            assert_eq!(whole(given).unwrap(), expected);
+            let (export, text) = whole(given).unwrap();
+            assert_eq!(text, expected);
+            assert!(export.store.path().is_none_or(|path| path.is_absolute()), "{given}");
         }
         assert!(whole("0.3").unwrap_err().contains("SHELF.SLOT=PATH"));
     }

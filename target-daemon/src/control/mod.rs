@@ -11,7 +11,7 @@
 //! thread changes anything.
 //!
 //! ```text
-//! socket ──► server ──► routes ──► body       what clients send
+//! socket ──► server ──► routes ──► body       what clients send (and stream: their descriptors)
 //!                          ├────► json        what they get: views of the snapshot
 //!                          └────► trace       what they get as it happens
 //! client ──► call (one request) ──► print     the same for people
@@ -29,6 +29,7 @@ mod routes;
 mod server;
 pub mod snapshot;
 mod socket;
+mod stream;
 mod trace;
 
 pub use call::{CallError, Client};

@@ -82,7 +82,13 @@ pub enum Request {
 pub enum Change {
     /// Adds an export, given as on the command line: `0.3=/srv/x.img,ro`. It takes effect
     /// when it is served and announced.
-    Add(Box<crate::config::Export>),
+    Add {
+        /// The export.
+        export: Box<crate::config::Export>,
+        /// Its file, opened by the caller ([`Handed`](crate::store::Handed)). Without any, it
+        /// is opened by its path.
+        descriptors: Vec<OwnedFd>,
+    },
     /// Removes an export after finishing its requests in flight: its store is closed and
     /// written data is durable.
     Remove {

@@ -8,10 +8,12 @@ use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Reque
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 use hyper::body::Body as _;
+use log::{info, warn};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{Semaphore, oneshot};
@@ -82,7 +84,10 @@ impl From<ControlError> for Error {
 }
 
 /// All routes.
-pub fn router(sender: RequestSender) -> Router {
+pub fn router(sender: RequestSender, admin_group: Option<String>) -> Router {
+    let rights = middleware::from_fn(move |caller, request, next| {
+        check_rights(admin_group.clone(), caller, request, next)
+    });
     Router::new()
         .route("/v1/status", get(|to: To| all(to, json::STATUS)))
         .route("/v1/stats", get(|to: To| all(to, json::STATS)))
@@ -101,7 +106,36 @@ pub fn router(sender: RequestSender) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(rights)
         .with_state(Questions::new(sender))
+}
+
+/// Refuses a change by a caller who may only look, before its body is read. A trace is one as
+/// well: it shows parts of frames, and only one can run.
+async fn check_rights(
+    admin_group: Option<String>,
+    Extension(caller): Extension<Caller>,
+    request: HttpRequest,
+    next: Next,
+) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    if [Method::GET, Method::HEAD].contains(method) && path != trace::PATH {
+        return next.run(request).await;
+    }
+    let (who, asked) = (&caller.who, format!("{method} {}", path.escape_debug()));
+    if caller.may_change {
+        info!("asked by {who}: {asked}");
+        return next.run(request).await;
+    }
+    warn!("refused to {who}, who may only look: {asked}");
+    let group = match admin_group {
+        Some(group) => format!("as a member of the group {group} (usermod -aG {group} USER, and log in again)"),
+        None => "have xblade take changes from a group (admin-group = \"xblade\" under [service], or --admin-group) \
+                 that you are in"
+            .to_owned(),
+    };
+    let text = format!("you may look, and neither change nor trace: run this as root (sudo), or {group}");
+    Error(StatusCode::FORBIDDEN, text).into_response()
 }
 
 async fn sample(State(to): To) -> Answered {
@@ -114,9 +148,12 @@ async fn configuration(State(to): To) -> Answered {
     Ok(document(config::to_json(&serve).map_err(internal)?.into_bytes()))
 }
 
-async fn add(to: To, Body(bytes): Body) -> Answered {
+async fn add(to: To, Extension(caller): Extension<Caller>, Body(bytes): Body) -> Answered {
     let export = Box::new(body::export(&bytes).map_err(bad)?);
-    change(to, Change::Add(export)).await
+    // The path of the request names neither.
+    let label = export.store.label().to_string_lossy();
+    info!("{}: {} is to be added for {}", export.address, label.escape_debug(), caller.who);
+    change(to, Change::Add { export, descriptors: caller.descriptors.take() }).await
 }
 
 async fn remove(to: To, At(address): At, uri: Uri) -> Answered {

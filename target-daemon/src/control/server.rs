@@ -14,10 +14,10 @@ use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper::{Method, Request};
+use hyper::Request;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use log::{info, warn};
+use log::warn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime;
@@ -26,7 +26,8 @@ use tokio::time::sleep;
 
 use super::caller::{Caller, Deadline};
 use super::socket::{Listener, SocketFile};
-use super::{RequestSender, routes, trace};
+use super::stream::Receiving;
+use super::{RequestSender, routes};
 use crate::privilege::{self, Role};
 
 /// Maximum number of clients of the control socket. More wait to be accepted.
@@ -61,9 +62,10 @@ pub struct Handle {
 ///
 /// If the thread or its epoll cannot be created.
 pub fn start(listener: Listener, sender: RequestSender) -> io::Result<Handle> {
-    let Listener { accept, file } = listener;
-    let listen = || UnixListener::from_std(accept).map(Socket::Control);
-    let mut handle = serve("control-api", listen, CONNECTIONS_MAX, routes::router(sender))?;
+    let Listener { accept, file, admins } = listener;
+    let (admins, name) = admins.unzip();
+    let listen = || UnixListener::from_std(accept).map(|socket| Socket::Control(socket, admins));
+    let mut handle = serve("control-api", listen, CONNECTIONS_MAX, routes::router(sender, name))?;
     handle.file = Some(file);
     Ok(handle)
 }
@@ -113,8 +115,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// A socket that clients connect to.
 pub(super) enum Socket {
-    /// The control socket.
-    Control(UnixListener),
+    /// The control socket, and the group whose members may change something.
+    Control(UnixListener, Option<u32>),
     /// The metrics listener.
     Metrics(TcpListener),
 }
@@ -123,23 +125,25 @@ impl Socket {
     /// Its name in the log.
     fn name(&self) -> &'static str {
         match self {
-            Self::Control(_) => "control socket",
+            Self::Control(..) => "control socket",
             Self::Metrics(_) => "metrics",
         }
     }
 
-    /// Waits for a client. Returns who it is, unless its requests are not to be logged.
-    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<String>)> {
+    /// Waits for a client. Returns who it is, for the control socket.
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<Caller>)> {
         Ok(match self {
-            Self::Control(socket) => {
+            Self::Control(socket, admins) => {
                 let (stream, _) = socket.accept().await?;
-                let who = stream.peer_cred().map_or_else(
-                    |_| "somebody".to_owned(),
-                    |peer| format!("uid {}, process {}", peer.uid(), peer.pid().unwrap_or(0)),
-                );
-                (Box::new(stream), Some(who))
+                let caller = Caller::of(&stream, *admins, Deadline::after(CONNECTION_WITHIN));
+                match caller.may_change {
+                    true => {
+                        (Box::new(Receiving::new(stream, caller.descriptors.clone())), Some(caller))
+                    }
+                    // The kernel drops the descriptors of others.
+                    false => (Box::new(stream), Some(caller)),
+                }
             }
-            // Anyone on the network could fill the log.
             Self::Metrics(socket) => (Box::new(socket.accept().await?.0), None),
         })
     }
@@ -150,8 +154,8 @@ async fn accept(socket: Socket, connections_max: usize, router: Router) {
     let mut event = false;
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match socket.accept().await {
-            Ok((stream, who)) => {
-                tokio::spawn(connection(stream, who, router.clone(), place));
+            Ok((stream, caller)) => {
+                tokio::spawn(connection(stream, caller, router.clone(), place));
             }
             Err(error) => {
                 if !std::mem::replace(&mut event, true) {
@@ -166,18 +170,17 @@ async fn accept(socket: Socket, connections_max: usize, router: Router) {
 /// Serves one request.
 async fn connection(
     stream: Box<dyn Stream>,
-    who: Option<String>,
+    caller: Option<Caller>,
     router: Router,
     _place: OwnedSemaphorePermit,
 ) {
-    let caller =
-        Caller { who: who.clone().unwrap_or_default(), deadline: Deadline::after(CONNECTION_WITHIN) };
+    let deadline =
+        caller.as_ref().map_or_else(|| Deadline::after(CONNECTION_WITHIN), |one| one.deadline.clone());
     let inner = TowerToHyperService::new(router);
     let service = service_fn(|mut request: Request<Incoming>| {
-        if let Some(who) = who.as_ref().filter(|_| is_logged(&request)) {
-            info!("asked by {who}: {} {}", request.method(), request.uri().path().escape_debug());
+        if let Some(caller) = &caller {
+            request.extensions_mut().insert(caller.clone());
         }
-        request.extensions_mut().insert(caller.clone());
         inner.call(request)
     });
     let connection = http1::Builder::new()
@@ -187,10 +190,5 @@ async fn connection(
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     // Ignored: the client disconnected, or did not send HTTP.
-    let _ = caller.deadline.within(connection).await;
-}
-
-/// Whether the request changes something, or shows what hosts do.
-fn is_logged(request: &Request<Incoming>) -> bool {
-    ![Method::GET, Method::HEAD].contains(request.method()) || request.uri().path() == trace::PATH
+    let _ = deadline.within(connection).await;
 }

@@ -27,6 +27,8 @@ pub struct Listener {
     pub(super) accept: UnixListener,
     /// Removes the file when dropped.
     pub(super) file: SocketFile,
+    /// The group whose members may change something, and its name.
+    pub(super) admins: Option<(u32, String)>,
 }
 
 /// The socket in the file system, removed when this is dropped.
@@ -49,13 +51,16 @@ impl Drop for SocketFile {
 const PATH_MAX: usize = 90;
 
 /// Creates the socket, and its folder if needed. A socket left behind by a dead process
-/// is replaced.
+/// is replaced. The members of `group` may look, those of `admins` also change something; if
+/// only that is given, the socket is for them.
 ///
 /// # Errors
 ///
 /// The configuration is wrong, or the machine.
-pub fn bind(path: &Path, group: Option<&str>) -> Result<Listener, ControlError> {
-    let group = group.map(gid).transpose()?;
+pub fn bind(path: &Path, group: Option<&str>, admins: Option<&str>) -> Result<Listener, ControlError> {
+    let group = group.map(|name| gid("control-group", name)).transpose()?;
+    let admins = admins.map(|name| Ok((gid("admin-group", name)?, name.to_owned()))).transpose()?;
+    let group = group.or(admins.as_ref().map(|(group, _)| *group));
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Err(foreign(path)) };
     if path.as_os_str().len() > PATH_MAX {
         return Err(ControlError::Request(format!(
@@ -89,7 +94,7 @@ pub fn bind(path: &Path, group: Option<&str>) -> Result<Listener, ControlError> 
         let _ = fs::remove_file(&first);
         failed("its rights")(error)
     })?;
-    Ok(Listener { accept, file })
+    Ok(Listener { accept, file, admins })
 }
 
 /// The error for a file that is not a socket.
@@ -118,12 +123,12 @@ pub fn socket_of(pid: u32) -> Option<PathBuf> {
     link::unix_listeners(pid).iter().filter_map(|first| renamed(first)).find(|path| path.exists())
 }
 
-fn gid(name: &str) -> Result<u32, ControlError> {
+fn gid(key: &str, name: &str) -> Result<u32, ControlError> {
     let group = Group::from_name(name).ok().flatten();
     group.map(|group| group.gid.as_raw()).ok_or_else(|| {
         ControlError::Request(format!(
-            "control-group = {name:?}: there is no such group: make it (groupadd --system {name}), name another one, or \
-             leave control-group out, and only root may use the socket"
+            "{key} = {name:?}: there is no such group: make it (groupadd --system {name}), name another one, or leave \
+             {key} out, for root alone"
         ))
     })
 }

@@ -1,7 +1,7 @@
 //! Opens the stores of the configured exports and names them.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use log::{error, info, log, warn};
 
@@ -15,7 +15,7 @@ use crate::privilege;
 use crate::shelf::{Acl, Export, HostSettings, Settings};
 use crate::store::disk::Persist;
 use crate::store::{
-    self, Access, Data, Durability, OpenError, OpenErrorKind, OpenFile, Problem, SECTOR_BYTES, StoreSpec,
+    self, Access, Data, Durability, Handed, OpenError, OpenErrorKind, OpenFile, Problem, SECTOR_BYTES, StoreSpec,
 };
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
@@ -42,6 +42,34 @@ pub struct Source {
     pub file: Option<OpenFile>,
     /// Whether hosts may have written to it, even if writes are refused now.
     pub is_writable: bool,
+    /// A caller has opened it, who may open more than this process.
+    pub is_handed: bool,
+}
+
+/// The open file of a store that is to be opened.
+#[derive(Debug)]
+pub struct Held {
+    file: Handed,
+    path: PathBuf,
+    by_caller: bool,
+    /// Its path leads to it, as far as this process can see.
+    is_there: bool,
+}
+
+impl Held {
+    /// A file that a caller has opened for this export.
+    pub fn by_caller(file: Handed, wanted: &config::Export) -> Self {
+        let path = wanted.store.label().to_owned();
+        Self { file, path, by_caller: true, is_there: true }
+    }
+
+    /// The file of an export that is served, to serve it again. `is_there`: its path leads to
+    /// it.
+    pub fn served(source: &Source, is_there: bool) -> Option<Self> {
+        let file = source.file.as_ref()?;
+        let path = file.path().to_owned();
+        Some(Self { file: file.hand_on(), path, by_caller: source.is_handed, is_there })
+    }
 }
 
 /// An export that is not served because hosts have used other data at its address.
@@ -99,7 +127,7 @@ pub fn open(options: &Serve, interfaces: &[Interface]) -> Result<(Vec<Opened>, V
     let (mut opened, mut refused) = (Vec::new(), Vec::new());
     let (folder, names) = (options.service.state.as_deref(), names_of(interfaces));
     for wanted in &options.exports {
-        let one = open_one(wanted, options, interfaces)?;
+        let one = open_one(wanted, options, interfaces, &HeldFiles::new())?;
         let kept = quarantine::check_kept(wanted, &one.source.data, folder, &names);
         match kept {
             Err(why) if wanted.force => warn!("{} is forced: {why}", wanted.address),
@@ -132,13 +160,39 @@ pub fn host_settings(options: &Serve, export: &config::Export) -> HostSettings {
     }
 }
 
+/// The files that are open already, by the addresses of their exports.
+pub type HeldFiles = BTreeMap<Address, Held>;
+
 /// Checks whether the store of an export could be opened, as far as that is visible without
 /// opening it.
-pub fn examine(wanted: &config::Export) -> Result<(), Failure> {
-    if let Some(path) = wanted.store.path() {
-        privilege::may_open(path).map_err(Failure::request)?;
+pub fn examine(wanted: &config::Export, held: &HeldFiles) -> Result<(), Failure> {
+    let file = file_of(wanted, held)?;
+    wanted.store.examine(file.map(|held| &held.file)).map_err(failure)
+}
+
+/// The open file to use for an export, if it is not to be opened by its path: that of a caller,
+/// or that of the export as it was, if this process may no longer open it.
+fn file_of<'a>(wanted: &config::Export, held: &'a HeldFiles) -> Result<Option<&'a Held>, Failure> {
+    let Some(path) = wanted.store.path() else { return Ok(None) };
+    let held = held.get(&wanted.address).filter(|held| held.path == path);
+    if held.is_some_and(|held| held.by_caller) {
+        return Ok(held);
     }
-    wanted.store.examine().map_err(failure)
+    let refused = privilege::may_open(path).map_err(Failure::request).err();
+    let Some(held) = held.filter(|held| held.is_there) else { return refused.map_or(Ok(None), Err) };
+    let is_denied =
+        |error: OpenError| matches!(error.kind, OpenErrorKind::Unreadable | OpenErrorKind::Unwritable);
+    let is_denied = refused.is_some() || wanted.store.examine(None).is_err_and(is_denied);
+    Ok(is_denied.then_some(held))
+}
+
+/// The data that an export would serve; `None` if there is none.
+pub fn data(wanted: &config::Export, held: &HeldFiles) -> Option<Data> {
+    match file_of(wanted, held) {
+        Ok(Some(held)) => Some(held.file.data(wanted.store.offset_bytes())),
+        Ok(None) => wanted.store.data(),
+        Err(_) => None,
+    }
 }
 
 /// Checks whether these exports could be served together with the others, each with the
@@ -168,14 +222,35 @@ pub fn in_the_way(address: Address, error: OpenError, all: &Serve) -> Failure {
 }
 
 /// Opens and locks one store, and restores the saved state of the export.
-pub fn open_one(wanted: &config::Export, all: &Serve, interfaces: &[Interface]) -> Result<Opened, Failure> {
+pub fn open_one(
+    wanted: &config::Export,
+    all: &Serve,
+    interfaces: &[Interface],
+    held: &HeldFiles,
+) -> Result<Opened, Failure> {
+    open_by(wanted, all, interfaces, file_of(wanted, held)?)
+}
+
+/// Opens the store that an export has had until now, through the file that is open still.
+pub fn open_again(
+    wanted: &config::Export,
+    all: &Serve,
+    interfaces: &[Interface],
+    held: &HeldFiles,
+) -> Result<Opened, Failure> {
+    open_by(wanted, all, interfaces, held.get(&wanted.address))
+}
+
+fn open_by(
+    wanted: &config::Export,
+    all: &Serve,
+    interfaces: &[Interface],
+    held: Option<&Held>,
+) -> Result<Opened, Failure> {
     let (address, acl) = (wanted.address, acl(all, wanted));
     let segments = segments::of(wanted, &facts_of(interfaces))?;
     let folder = all.service.state.as_deref();
-    if let Some(path) = wanted.store.path() {
-        privilege::may_open(path).map_err(Failure::request)?;
-    }
-    let opened = wanted.store.open().map_err(|error| match twin(&error, wanted, all) {
+    let opened = wanted.store.open(held.map(|held| &held.file)).map_err(|error| match twin(&error, wanted, all) {
         Some(other) => Failure::request(exported_twice(wanted, other)),
         None => in_the_way(address, error, all),
     })?;
@@ -184,7 +259,8 @@ pub fn open_one(wanted: &config::Export, all: &Serve, interfaces: &[Interface]) 
     }
     let (read_only, durability) = (wanted.store.read_only(), wanted.store.durability());
     let info = StoreInfo::of(&opened, &wanted.store);
-    let source = Source { data: opened.data, file: opened.file, is_writable: !read_only };
+    let is_handed = held.is_some_and(|held| held.by_caller);
+    let source = Source { data: opened.data, file: opened.file, is_writable: !read_only, is_handed };
     let (store, told) = (opened.store, info.describe(read_only));
     let host_settings = host_settings(all, wanted);
     let names = names(wanted);
@@ -227,7 +303,7 @@ fn exported_twice(ours: &config::Export, theirs: &config::Export) -> Problem {
 
 /// Classifies an error: a bad request (exit code 2), or something on this machine that is
 /// missing or wrong (exit code 3).
-fn failure(error: OpenError) -> Failure {
+pub fn failure(error: OpenError) -> Failure {
     use OpenErrorKind::{Beside, LockedByUs, Machine, Option, Unreadable, Unwritable};
     match error.kind {
         Option | LockedByUs | Beside(_) => Failure::request(error),

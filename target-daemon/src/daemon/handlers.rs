@@ -1,12 +1,13 @@
 //! The handlers of control requests.
 
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::control::Served;
-use super::exports::Refused;
+use super::exports::{self, Held, HeldFiles, Refused};
 use super::interface::{Interface, names_of};
 use super::quarantine;
 use super::registry::{ExportEntry, path_of};
@@ -16,7 +17,9 @@ use super::sizes::in_words;
 use crate::config::{self, Export, Serve};
 use crate::control::snapshot::{self, Snapshot};
 use crate::control::{Answer, Change, ChangeReport, Changed, ControlError, Request};
+use crate::privilege;
 use crate::shelf::{HostSetting, HostSettings};
+use crate::store::Handed;
 use crate::wire::aoe::Address;
 use crate::worker::{Cleared, WorkerCommand};
 
@@ -48,7 +51,9 @@ fn change(wanted: Change, answer: Answer<Changed>, served: &mut Served<'_>) {
             let status = served.status();
             return served.notifier.reloaded(status, true);
         }
-        Change::Add(export) => ("export add", export.address, add(*export, served)),
+        Change::Add { export, descriptors } => {
+            ("export add", export.address, add(*export, descriptors, served))
+        }
         Change::Remove { address, force } => match remove(address, force, served) {
             // The caller may pull the disk once this is answered.
             Ok(changed) if served.pool.registry.is_closing(address) => {
@@ -100,7 +105,7 @@ pub fn snapshot(served: &Served<'_>) -> Snapshot {
 pub fn reload(served: &mut Served<'_>, force: bool) -> Changed {
     let outcome = read_again(served).and_then(|next| {
         let (next, refused) = without_refused(next, served, force);
-        let changed = reload::apply(served, next, force, None)?;
+        let changed = reload::apply(served, next, force, None, HeldFiles::new())?;
         served.refused = refused;
         Ok(changed)
     });
@@ -148,7 +153,7 @@ fn read_again(served: &Served<'_>) -> Result<Serve, ControlError> {
     loaded.complete().map_err(|faults| ControlError::Request(format!("nothing was changed:\n{faults}")))
 }
 
-fn add(mut export: Export, served: &mut Served<'_>) -> Changed {
+fn add(mut export: Export, descriptors: Vec<OwnedFd>, served: &mut Served<'_>) -> Changed {
     let address = export.address;
     if served.pool.registry.get(address).is_some() {
         return Err(ControlError::Request(format!(
@@ -157,10 +162,20 @@ fn add(mut export: Export, served: &mut Served<'_>) -> Changed {
     }
     export.allow.get_or_insert_with(|| served.options.allow.clone());
     export.host_settings.get_or_insert(served.options.host_settings);
+    let mut held = HeldFiles::new();
+    if let Some(options) = export.store.file() {
+        if descriptors.is_empty() {
+            privilege::may_add(&options.path).map_err(ControlError::Request)?;
+        } else {
+            let file = Handed::receive(descriptors, &options);
+            let file = file.map_err(|error| reload::refusal(exports::failure(error)))?;
+            held.insert(address, Held::by_caller(file, &export));
+        }
+    }
     let mut next = served.options.clone();
     let force = std::mem::take(&mut export.force);
     next.exports.push(export);
-    let changed = reload::apply(served, next, force, None)?;
+    let changed = reload::apply(served, next, force, None, held)?;
     served.refused.retain(|refused| refused.wanted.address != address);
     Ok(changed)
 }
@@ -169,7 +184,7 @@ fn remove(address: Address, force: bool, served: &mut Served<'_>) -> Changed {
     known(address, served)?;
     let mut next = served.options.clone();
     next.exports.retain(|export| export.address != address);
-    let mut changed = reload::apply(served, next, force, None)?;
+    let mut changed = reload::apply(served, next, force, None, HeldFiles::new())?;
     // The export is gone, but that does not make it a success.
     changed.unsynced.take().map_or(Ok(changed), |line| Err(ControlError::Machine(line)))
 }
@@ -214,7 +229,7 @@ fn recover(address: Address, reason: &str, served: &mut Served<'_>) -> Changed {
         )));
     }
     let next = served.options.clone();
-    reload::apply(served, next, false, Some(address))?;
+    reload::apply(served, next, false, Some(address), HeldFiles::new())?;
     let line = format!("{address} accepts writes again; reason given by the operator: {reason}");
     log::warn!("{line}");
     Ok(ChangeReport::of(line))
@@ -234,7 +249,7 @@ fn set_read_only(address: Address, read_only: bool, served: &mut Served<'_>) -> 
     }
     export.store.set_read_only(read_only);
     if !read_only {
-        return reload::apply(served, next, false, None);
+        return reload::apply(served, next, false, None, HeldFiles::new());
     }
     settings.read_only = true;
     served.pool.change(export, settings);

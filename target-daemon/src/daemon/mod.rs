@@ -160,7 +160,7 @@ fn control_socket(service: &ServiceOptions) -> Result<Option<Listener>, Failure>
     let Some(path) = &service.control else { return Ok(None) };
     // Absolute, because it is shown in the log and in the kernel's list of sockets.
     let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-    let listener = bind(&path, service.control_group.as_deref())?;
+    let listener = bind(&path, service.control_group.as_deref(), service.admin_group.as_deref())?;
     log::info!("control socket {}", path.display());
     Ok(Some(listener))
 }

@@ -72,7 +72,7 @@ fn in_segments(loaded: &Loaded) -> Vec<Diagnostic> {
 fn files(loaded: &Loaded) -> Vec<Diagnostic> {
     let interfaces = interface::names(&loaded.serve.interfaces).unwrap_or_default();
     let one = |(export, ExportSpans { path: at, .. }): (&Export, &ExportSpans)| {
-        if let Err(error) = export.store.examine() {
+        if let Err(error) = export.store.examine(None) {
             return Some(fault(at, Failure::machine(error).problem()));
         }
         let data = export.store.data().filter(|_| !export.force)?;

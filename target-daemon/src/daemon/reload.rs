@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use log::{error, info, warn};
 
 use super::control::Served;
-use super::exports::{self, Opened};
+use super::exports::{self, Held, HeldFiles, Opened};
 use super::failure::{Context, Failure};
 use super::interface::{self, Interface, facts_of};
 use super::removal::Removed;
@@ -43,31 +43,37 @@ impl Difference {
 /// Replaces the configuration with `next`. Exports that are the same in both are not
 /// interrupted. `force` treats every export as if it had [`Export::force`], and allows
 /// closing files that have no name any more. The export `recover` is reopened unchanged,
-/// after which it accepts writes again.
+/// after which it accepts writes again. A new export at an address in `held` is opened through
+/// that file.
 ///
 /// # Errors
 ///
 /// The reason; nothing has changed.
-pub fn apply(served: &mut Served<'_>, mut next: Serve, force: bool, recover: Option<Address>) -> Changed {
+pub fn apply(
+    served: &mut Served<'_>,
+    mut next: Serve,
+    force: bool,
+    recover: Option<Address>,
+    mut held: HeldFiles,
+) -> Changed {
     served.pool.registry.left.clear();
     let difference = compare(&served.options, &next, recover);
+    held.extend(served_files(&served.pool, &difference));
     // New hosts may be admitted before their exports are served, but not the other way
     // round.
-    let Prepared { mut opened, later, changed } = prepare(served, &difference, &next, force)
+    let Prepared { mut opened, later, changed } = prepare(served, &difference, &next, force, &held)
         .and_then(|prepared| widen(&mut served.interfaces, &served.options, &next).map(|()| prepared))
         .map_err(refusal)?;
     let mut report = ChangeReport::default();
+    let registry = &mut served.pool.registry;
+    let recovered = recover.and_then(|address| Some(registry.get(address)?.source.data.identity.clone()));
     let gone = close(&mut served.pool, &difference, &mut report);
-    if let Some(data) = difference
-        .leaving()
-        .find(|export| Some(export.address) == recover)
-        .and_then(|export| export.store.data())
-    {
-        served.pool.registry.quarantine.recover(&data.identity);
+    if let Some(identity) = recovered {
+        served.pool.registry.quarantine.recover(&identity);
     }
-    match open_all(&mut served.pool, &served.interfaces, &later, &next, force) {
+    match open_all(&mut served.pool, &served.interfaces, &later, &next, force, &held) {
         Ok(reopened) => opened.extend(reopened),
-        Err(failure) => return Err(undo(served, &difference, failure)),
+        Err(failure) => return Err(undo(served, &difference, failure, &held)),
     }
     for opened in opened {
         let (address, is_new) = (opened.wanted.address, difference.added.contains(&opened.wanted));
@@ -113,6 +119,7 @@ fn prepare<'a>(
     difference: &'a Difference,
     next: &Serve,
     force: bool,
+    held: &HeldFiles,
 ) -> Result<Prepared<'a>, Failure> {
     let Served { pool, interfaces, .. } = served;
     refuse_no_interface(&served.options, next)?;
@@ -121,7 +128,7 @@ fn prepare<'a>(
     for export in difference.added.iter().chain(reopened()) {
         pool.refuse_no_worker(export)?;
         // A store that cannot be opened is reported below.
-        if let Some(data) = export.store.data() {
+        if let Some(data) = exports::data(export, held) {
             pool.refuse_other_data(export, &data, force || export.force)?;
         }
     }
@@ -133,10 +140,10 @@ fn prepare<'a>(
     let is_free =
         |export: &&Export| !difference.leaving().any(|other| other.store.label() == export.store.label());
     let (free, blocked): (Vec<&Export>, Vec<&Export>) = difference.added.iter().partition(is_free);
-    let opened = open_all(pool, interfaces, &free, next, force)?;
+    let opened = open_all(pool, interfaces, &free, next, force, held)?;
     // Checked before any store is closed for one that then cannot be opened.
     let later: Vec<&Export> = reopened().chain(blocked).collect();
-    later.iter().try_for_each(|export| exports::examine(export))?;
+    later.iter().try_for_each(|export| exports::examine(export, held))?;
     exports::examine_together(&later, next)?;
     let segments = |export: &Export| segments::of(export, &facts_of(interfaces));
     later.iter().try_for_each(|export| segments(export).map(drop))?;
@@ -263,28 +270,48 @@ fn open_all(
     wanted: &[&Export],
     options: &Serve,
     force: bool,
+    held: &HeldFiles,
 ) -> Result<Vec<Opened>, Failure> {
     let one = |export: &&Export| {
-        let opened = exports::open_one(export, options, interfaces)?;
+        let opened = exports::open_one(export, options, interfaces, held)?;
         pool.refuse_other_data(export, &opened.source.data, force || export.force)?;
         Ok(opened)
     };
     wanted.iter().map(one).collect()
 }
 
-fn refusal(failure: Failure) -> ControlError {
+/// The open files of exports that leave: this process may not be able to open them again.
+fn served_files(pool: &WorkerPool, difference: &Difference) -> HeldFiles {
+    let one = |export: &Export| {
+        let entry = pool.registry.get(export.address)?;
+        let looked = pool.watcher.look_now(export.address, entry.source.file.as_ref()?);
+        let held = Held::served(&entry.source, looked.unwrap_or(entry.replaced).is_none())?;
+        Some((export.address, held))
+    };
+    difference.leaving().filter_map(one).collect()
+}
+
+/// The answer to a change that was not made.
+pub fn refusal(failure: Failure) -> ControlError {
     let text = format!("nothing was changed: {failure}");
     if failure.exit_code == 2 { ControlError::Request(text) } else { ControlError::Machine(text) }
 }
 
-/// Restores what was served before. Exports that cannot be restored are removed from the
-/// configuration, so that the next reload tries them again.
-fn undo(served: &mut Served<'_>, difference: &Difference, failure: Failure) -> ControlError {
+/// Restores what was served before, through the files that are open still. Exports that cannot
+/// be restored are removed from the configuration, so that the next reload tries them again.
+fn undo(
+    served: &mut Served<'_>,
+    difference: &Difference,
+    failure: Failure,
+    held: &HeldFiles,
+) -> ControlError {
     let Served { pool, options, interfaces, .. } = served;
     let mut lost = Vec::new();
     for export in difference.leaving() {
-        let opened = open_all(pool, interfaces, &[export], options, false);
-        let added = opened.and_then(|opened| opened.into_iter().try_for_each(|one| pool.add(one)));
+        let added = match pool.is_leaving(export.address) {
+            true => Err(Failure::machine("requests to it are still under way")),
+            false => exports::open_again(export, options, interfaces, held).and_then(|opened| pool.add(opened)),
+        };
         if let Err(failure) = added {
             error!("{} cannot be served any more: {failure}", export.address);
             lost.push(export.address.to_string());

@@ -16,10 +16,6 @@ pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failur
     if let Some(state) = &service.state {
         state_writer::make_folder(state)?;
     }
-    if service.sandbox == OnOff::Off {
-        warn!("the sandbox is off: xblade keeps all rights that it was started with");
-        return Ok(());
-    }
     for folder in service.folders.iter().filter(|folder| !folder.is_dir()) {
         let folder = folder.display();
         warn!(
@@ -34,6 +30,11 @@ pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failur
         state: service.state.clone(),
         socket: service.control.clone(),
     };
+    privilege::offer(&reach);
+    if service.sandbox == OnOff::Off {
+        warn!("the sandbox is off: xblade keeps all rights that it was started with");
+        return Ok(());
+    }
     privilege::give_up(&reach).map_err(Failure::run)?;
     #[cfg(feature = "plant")]
     open_later();

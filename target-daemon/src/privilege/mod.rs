@@ -18,8 +18,8 @@ mod user;
 
 pub use filter::Role;
 pub use limits::{raise_files, unwanted_limits};
-pub use reach::{Reach, may_open};
-pub use seccomp::{is_present as has_seccomp, landlock_abi};
+pub use reach::{Reach, may_add, may_open, offer};
+pub use seccomp::{groups_of_peer, is_present as has_seccomp, landlock_abi};
 pub use signals::ignore_signals_of_io;
 pub use user::as_user;
 

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -18,10 +19,9 @@ const WANTED: ABI = ABI::V6;
 /// The paths that the process must be able to access.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
-    /// The files and devices of the exports. For a file its whole directory, so that its
-    /// neighbours can be exported later.
+    /// The files and devices of the exports.
     pub exports: Vec<PathBuf>,
-    /// Directories whose files and devices may be exported later.
+    /// Directories whose files and devices may be opened later by their paths.
     pub folders: Vec<PathBuf>,
     /// The configuration file, which is read again even if another file has replaced it.
     pub configuration: Option<PathBuf>,
@@ -35,25 +35,54 @@ pub struct Reach {
 /// exports, host names, free memory, the processors, and properties of disks.
 const READ: [&str; 4] = ["/etc/machine-id", "/etc/ethers", "/proc/meminfo", "/sys/devices"];
 
-/// For a file directly in one of these, only the file is allowed, not the directory.
+/// For a configuration file directly in one of these, only the file is allowed, not the
+/// directory.
 const SHARED: [&str; 12] =
     ["/", "/boot", "/etc", "/home", "/media", "/mnt", "/root", "/run", "/tmp", "/usr", "/var", "/var/tmp"];
 
 /// The same for a file anywhere below these.
 const SYSTEM: [&str; 3] = ["/dev", "/proc", "/sys"];
 
-/// The directories and files that may be exported, if that is restricted, and whether there
-/// is a configuration file.
-static PLACES: OnceLock<(Vec<PathBuf>, bool)> = OnceLock::new();
+/// What may be exported by its path after the start.
+#[derive(Debug)]
+struct Places {
+    /// Files, devices, and directories of these.
+    all: Vec<PathBuf>,
+    /// Whether there is a configuration file.
+    configured: bool,
+}
 
-/// Checks whether a file or device may be exported, as far as directories are concerned. A
-/// missing file passes; opening it reports the error.
+static PLACES: OnceLock<Places> = OnceLock::new();
+
+/// Set if the process cannot open anything else.
+static IS_CONFINED: AtomicBool = AtomicBool::new(false);
+
+/// Checks whether this process can open a file or device, as far as directories are concerned.
+/// A missing file passes; opening it reports the error.
 ///
 /// # Errors
 ///
 /// It lies elsewhere; the error contains the remedy.
 pub fn may_open(path: &Path) -> Result<(), String> {
-    PLACES.get().map_or(Ok(()), |(places, configured)| lies_in(path, places, *configured))
+    if IS_CONFINED.load(Ordering::Relaxed) { may_add(path) } else { Ok(()) }
+}
+
+/// Checks whether a caller may have this process open a file or device, which the caller may
+/// not be able to open.
+///
+/// # Errors
+///
+/// As for [`may_open`], also if this process is not confined.
+pub fn may_add(path: &Path) -> Result<(), String> {
+    PLACES.get().map_or(Ok(()), |places| lies_in(path, &places.all, places.configured))
+}
+
+/// Records what may be exported by its path from now on.
+pub fn offer(reach: &Reach) {
+    let all = reach.exports.iter().chain(&reach.folders);
+    let all = all.map(|path| path.canonicalize().unwrap_or(path.clone())).chain(linked(&reach.folders));
+    // Set once: there is one process.
+    let _ = PLACES.set(Places { all: all.collect(), configured: reach.configuration.is_some() });
 }
 
 fn lies_in(path: &Path, places: &[PathBuf], configured: bool) -> Result<(), String> {
@@ -67,10 +96,14 @@ fn lies_in(path: &Path, places: &[PathBuf], configured: bool) -> Result<(), Stri
         true => format!("add folders = [{folder:?}] to [service] and restart xblade"),
         false => format!("restart xblade with --folder {folder}"),
     };
-    Err(format!("{}{what} lies outside of the folders that xblade may open: {remedy}", path.display()))
+    Err(format!(
+        "{}{what} is neither of the first exports nor in the folders that xblade may open: add it by \
+         `xblade export add`, which opens it with your rights; or {remedy}",
+        path.display()
+    ))
 }
 
-/// The directory of a file, or the file alone if the directory is shared.
+/// The directory of the configuration file, or the file alone if the directory is shared.
 fn place(path: &Path) -> PathBuf {
     let Ok(real) = path.canonicalize() else { return path.to_owned() };
     match real.parent() {
@@ -98,17 +131,10 @@ pub(super) fn confine(reach: &Reach) -> io::Result<String> {
         | AccessFs::MakeReg
         | AccessFs::RemoveFile
         | AccessFs::Truncate;
-    let places: Vec<PathBuf> = reach
-        .exports
-        .iter()
-        .map(|path| place(path))
-        .chain(reach.folders.iter().map(|folder| folder.canonicalize().unwrap_or(folder.clone())))
-        .chain(linked(&reach.folders))
-        .collect();
-
+    let places = PLACES.get().map_or(&[][..], |places| &places.all);
     let read_again = reach.configuration.iter().map(|path| place(path)).chain(READ.map(PathBuf::from));
     let mut rules = ruleset()?
-        .add_rules(path_beneath_rules(&places, serve))
+        .add_rules(path_beneath_rules(places, serve))
         .and_then(|rules| rules.add_rules(path_beneath_rules(read_again, read)))
         .and_then(|rules| rules.add_rules(path_beneath_rules(&reach.state, keep)))
         .and_then(|rules| {
@@ -127,8 +153,7 @@ pub(super) fn confine(reach: &Reach) -> io::Result<String> {
     let LandlockStatus::Available { effective_abi, .. } = status.landlock else {
         return Err(io::Error::other("this kernel has none, or it is switched off"));
     };
-    // Set once: there is one process.
-    let _ = PLACES.set((places, reach.configuration.is_some()));
+    IS_CONFINED.store(true, Ordering::Relaxed);
     Ok(described(effective_abi))
 }
 
@@ -192,7 +217,10 @@ mod tests {
             (false, "restart xblade with --folder /dev"),
         ] {
             let outside = lies_in(Path::new("/dev/zero"), &places, configured).unwrap_err();
-            let expected = format!("/dev/zero lies outside of the folders that xblade may open: {remedy}");
+            let expected = format!(
+                "/dev/zero is neither of the first exports nor in the folders that xblade may open: add it by \
+                 `xblade export add`, which opens it with your rights; or {remedy}"
+            );
             assert_eq!(outside, expected);
         }
         // A link is judged by its target.

@@ -1,6 +1,7 @@
-//! The system calls for seccomp and Landlock that std does not offer.
+//! The system calls for seccomp, Landlock and credentials that std does not offer.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use seccompiler::BpfProgram;
@@ -19,6 +20,46 @@ pub(super) fn install(program: &BpfProgram, logged: bool) -> io::Result<()> {
     let result =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const filter) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The most groups that a process can be in.
+const GROUPS_MAX: usize = 1 << 16;
+
+/// The supplementary groups that the process at the other end of a unix socket had when it
+/// connected.
+///
+/// # Errors
+///
+/// Those of `getsockopt`.
+pub fn groups_of_peer(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut groups = vec![0_u32; 64];
+    loop {
+        let mut len = size_of_val(groups.as_slice()) as libc::socklen_t;
+        // SAFETY: `groups` is memory of `len` bytes for any values; the kernel fills at most
+        // these, and sets `len` to what it has.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut len,
+            )
+        };
+        let error = io::Error::last_os_error();
+        let count = len as usize / size_of::<u32>();
+        match result {
+            0 => {
+                groups.truncate(count);
+                return Ok(groups);
+            }
+            // It has more.
+            _ if error.raw_os_error() == Some(libc::ERANGE) && count > groups.len() && count <= GROUPS_MAX => {
+                groups.resize(count, 0);
+            }
+            _ => return Err(error),
+        }
+    }
 }
 
 /// Whether this kernel has seccomp filters.

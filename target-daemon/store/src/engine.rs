@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::file_facts::Id;
+use super::handed::Handed;
 use super::options::{AUTO, Options, Value};
 use super::select::{self, Opened};
 use super::sharing::Expected;
@@ -33,7 +34,7 @@ pub struct Engine {
     /// Finds the identity of its data, before it is opened.
     pub(super) data: fn(&StoreSpec) -> Option<Data>,
     /// Opens it.
-    pub(super) open: fn(&StoreSpec) -> Result<Opened, OpenError>,
+    pub(super) open: fn(&StoreSpec, Option<&Handed>) -> Result<Opened, OpenError>,
 }
 
 impl Engine {
@@ -44,7 +45,9 @@ impl Engine {
             access: Some(access),
             model: None,
             data: |spec| open::data(&spec.file()?),
-            open: |spec| select::open(&spec.file().ok_or_else(|| OpenError::missing(&spec.path))?),
+            open: |spec, handed| {
+                select::open_with(&spec.file().ok_or_else(|| OpenError::missing(&spec.path))?, handed)
+            },
         }
     }
 
@@ -156,13 +159,13 @@ impl StoreSpec {
         self.options.bytes("offset").unwrap_or(0)
     }
 
-    /// Opens and locks it.
+    /// Opens it by its path, unless its open file is given, and locks it.
     ///
     /// # Errors
     ///
     /// An [`OpenError`] with the remedy.
-    pub fn open(&self) -> Result<Opened, OpenError> {
-        (self.engine().open)(self)
+    pub fn open(&self, handed: Option<&Handed>) -> Result<Opened, OpenError> {
+        (self.engine().open)(self, handed)
     }
 
     /// The data that it would serve now; `None` if there is none.
@@ -175,8 +178,8 @@ impl StoreSpec {
     /// # Errors
     ///
     /// Why it could not.
-    pub fn examine(&self) -> Result<(), OpenError> {
-        self.file().map_or(Ok(()), |options| open::examine(&options))
+    pub fn examine(&self, handed: Option<&Handed>) -> Result<(), OpenError> {
+        self.file().map_or(Ok(()), |options| open::examine(&options, handed))
     }
 
     /// How its file would be accessed; `None` if it has none, or it cannot be examined.

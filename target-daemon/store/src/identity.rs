@@ -12,12 +12,14 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::fstatvfs;
 
-use super::device;
 use super::file_facts::{Id, is_device, is_fuse};
+use super::handed::Handed;
+use super::open::Backing;
+use super::{device, lock};
 
 /// What it is of: `file`, `device`, or the engine of a store without a file.
 const KIND: &str = "kind";
@@ -177,11 +179,20 @@ pub struct Replaced {
 pub struct OpenFile {
     file: Arc<File>,
     path: PathBuf,
+    stays_locked: Arc<AtomicBool>,
 }
 
 impl OpenFile {
-    pub(super) fn new(file: Arc<File>, path: &Path) -> Self {
-        Self { file, path: path.to_owned() }
+    pub(super) fn new(backing: &Backing) -> Self {
+        let path = backing.options.path.clone();
+        Self { file: Arc::clone(&backing.file), path, stays_locked: Arc::clone(&backing.stays_locked) }
+    }
+
+    /// The file for a store that is opened after this one was closed. Keeps a device claimed
+    /// meanwhile.
+    pub fn hand_on(&self) -> Handed {
+        let device = self.file.metadata().ok().filter(is_device).map(|facts| facts.rdev());
+        Handed::new(Arc::clone(&self.file), device.and_then(lock::claim_of), Arc::clone(&self.stays_locked))
     }
 
     /// Checks whether the path now leads elsewhere or nowhere. `None` if it still leads to
@@ -249,7 +260,8 @@ mod tests {
         let of = |name: &str| Identity::of(&File::open(path(name)).unwrap());
         let a = of("a");
         assert!(a.is_same(&of("link")) && !a.is_same(&of("b")), "{a:?} {:?}", of("b"));
-        let open = OpenFile::new(Arc::new(File::open(path("a")).unwrap()), &path("a"));
+        let file = Arc::new(File::open(path("a")).unwrap());
+        let open = OpenFile { file, path: path("a"), stays_locked: Arc::default() };
         assert_eq!(open.look(), None);
         fs::rename(path("a"), path("c")).unwrap();
         assert_eq!(open.look(), Some(Replaced { is_taken: false, is_nameless: false }));

@@ -52,6 +52,10 @@ pub(super) fn lock(file: &File, options: &OpenOptions) -> Result<(), OpenError> 
 /// another namespace or on another host.
 struct Holder(Option<u32>);
 
+pub(super) fn locked_by_us(options: &OpenOptions) -> OpenError {
+    locked(options, Holder(Some(std::process::id())))
+}
+
 fn locked(options: &OpenOptions, Holder(holder): Holder) -> OpenError {
     let ours = holder == Some(std::process::id());
     let by = match holder {
@@ -72,10 +76,7 @@ fn can_look() -> bool {
 
 /// Locks the extent; otherwise returns the holder of the lock that is in the way.
 fn lock_now(file: &File, options: &OpenOptions) -> io::Result<Option<Holder>> {
-    let mut range = whole(if options.read_only { libc::F_RDLCK } else { libc::F_WRLCK });
-    // The extent lies in the file, so both fit.
-    range.l_start = options.offset_bytes as libc::off_t;
-    range.l_len = options.length_bytes.unwrap_or(0) as libc::off_t;
+    let range = extent(if options.read_only { libc::F_RDLCK } else { libc::F_WRLCK }, options);
     // SAFETY: a valid descriptor and a valid `flock`.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &range) } == 0 {
         return Ok(None);
@@ -87,19 +88,23 @@ fn lock_now(file: &File, options: &OpenOptions) -> io::Result<Option<Holder>> {
     }
 }
 
-/// Releases every lock of the description. Closing would also do this, but not while a
-/// child process between `fork` and `exec` has a copy.
-pub(super) fn unlock(file: &File) {
+/// Releases the lock of the extent. Closing would also do this, but not while a child process
+/// between `fork` and `exec`, or whoever has handed the description over, has a copy. Another
+/// export may have a lock of the same description.
+pub(super) fn unlock(file: &File, options: &OpenOptions) {
     // SAFETY: a valid descriptor and a valid `flock`.
-    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &whole(libc::F_UNLCK)) };
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &extent(libc::F_UNLCK, options)) };
 }
 
-fn whole(kind: libc::c_int) -> libc::flock {
+fn extent(kind: libc::c_int, options: &OpenOptions) -> libc::flock {
     // SAFETY: all-zero is a valid `flock`; OFD locks require a zero `l_pid`, and a zero
     // `l_len` means to the end, wherever it will be.
     let mut range: libc::flock = unsafe { std::mem::zeroed() };
     range.l_type = kind as libc::c_short;
     range.l_whence = libc::SEEK_SET as libc::c_short;
+    // The extent lies in the file, so both fit.
+    range.l_start = options.offset_bytes as libc::off_t;
+    range.l_len = options.length_bytes.unwrap_or(0) as libc::off_t;
     range
 }
 
@@ -147,15 +152,25 @@ fn overlaps(extent: &str, range: &libc::flock) -> bool {
 /// claims it is open.
 static CLAIMS: Mutex<Vec<(u64, Weak<File>)>> = Mutex::new(Vec::new());
 
-/// Claims a device. A second store on it shares the claim of the first.
-pub(super) fn claim(path: &Path, device: u64) -> io::Result<Arc<File>> {
+/// Claims a device. A second store on it shares the claim of the first, which `open` makes.
+pub(super) fn claim(device: u64, open: impl FnOnce() -> io::Result<Arc<File>>) -> io::Result<Arc<File>> {
     let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
     claims.retain(|(_, claim)| claim.strong_count() > 0);
     let known = claims.iter().find(|(known, _)| *known == device);
     if let Some(claim) = known.and_then(|(_, claim)| claim.upgrade()) {
         return Ok(claim);
     }
-    let claim = Arc::new(fs::OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(path)?);
+    let claim = open()?;
     claims.push((device, Arc::downgrade(&claim)));
     Ok(claim)
+}
+
+/// Opens a device exclusively.
+pub(super) fn open_exclusively(path: &Path) -> io::Result<Arc<File>> {
+    Ok(Arc::new(fs::OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(path)?))
+}
+
+/// The claim of a device that a store in this process has.
+pub(super) fn claim_of(device: u64) -> Option<Arc<File>> {
+    claim(device, || Err(io::ErrorKind::NotFound.into())).ok()
 }

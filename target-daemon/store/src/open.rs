@@ -6,9 +6,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::{OpenErrorKind, denied, files_max};
 use super::file_facts::{self, allocated, is_device, is_huge};
+use super::handed::Handed;
 use super::identity::{Data, Identity};
 use super::lock;
 use super::sharing::Range;
@@ -115,19 +117,26 @@ pub(super) struct Backing {
     _claim: Option<Arc<File>>,
     /// The lock ends with the last copy of the description, which the kernel may hold, not
     /// with this value.
-    pub(super) stays_locked: bool,
+    pub(super) stays_locked: Arc<AtomicBool>,
 }
 
 impl Backing {
-    /// Checks, opens, measures and locks, in this order.
-    pub(super) fn open(options: &OpenOptions) -> Result<Self, OpenError> {
+    /// Checks, opens unless the open file is handed to it, measures and locks, in this order.
+    pub(super) fn open(options: &OpenOptions, handed: Option<&Handed>) -> Result<Self, OpenError> {
         check_alignment(options)?;
-        let (file, facts) = open_file(options)?;
+        let (file, facts) = match handed {
+            Some(handed) => (Arc::clone(&handed.file), handed.prepare(options)?),
+            None => open_file(options).map(|(file, facts)| (Arc::new(file), facts))?,
+        };
         // The kernel assigns the lowest free number.
         if file.as_raw_fd() as u64 + FILES_KEPT > files_max() {
             return Err(OpenError::too_many_files(&options.path));
         }
-        let claim = || lock::claim(&options.path, facts.rdev()).map_err(|source| open_error(options, source));
+        let by_path = || lock::claim(facts.rdev(), || lock::open_exclusively(&options.path));
+        let claim = || match handed {
+            Some(handed) => handed.claim(options, facts.rdev()),
+            None => by_path().map_err(|source| open_error(options, source)),
+        };
         let claim = is_device(&facts).then(claim).transpose()?;
         let Measures { size, bytes, physical_bytes } = measure(options, &file, &facts)?;
         lock::lock(&file, options)?;
@@ -139,8 +148,8 @@ impl Backing {
             warnings: file_facts::warnings(options, &file, &facts, size),
             token: Arc::new(()),
             _claim: claim,
-            stays_locked: false,
-            file: Arc::new(file),
+            stays_locked: handed.map(|handed| Arc::clone(&handed.stays_locked)).unwrap_or_default(),
+            file,
             facts,
             options: options.clone(),
         })
@@ -167,8 +176,8 @@ impl Backing {
 
 impl Drop for Backing {
     fn drop(&mut self) {
-        if !self.stays_locked {
-            lock::unlock(&self.file);
+        if !self.stays_locked.load(Ordering::Acquire) {
+            lock::unlock(&self.file, &self.options);
         }
     }
 }
@@ -179,8 +188,14 @@ impl Drop for Backing {
 /// # Errors
 ///
 /// Why it could not be opened.
-pub(super) fn examine(options: &OpenOptions) -> Result<(), OpenError> {
+pub(super) fn examine(options: &OpenOptions, handed: Option<&Handed>) -> Result<(), OpenError> {
     check_alignment(options)?;
+    if let Some(handed) = handed {
+        handed.check_mode(options)?;
+        let facts = handed.file.metadata();
+        let facts = facts.map_err(|source| OpenError::system(&options.path, "examine", source))?;
+        return measure(options, &handed.file, &facts).map(|_| ());
+    }
     let (file, facts) = open_file(&OpenOptions { read_only: true, ..options.clone() })?;
     if !options.read_only {
         let refused = |e: rustix::io::Errno| OpenError::unwritable(&options.path, e.into());
@@ -207,7 +222,7 @@ fn check_alignment(options: &OpenOptions) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn open_file(options: &OpenOptions) -> Result<(File, Metadata), OpenError> {
+pub(super) fn open_file(options: &OpenOptions) -> Result<(File, Metadata), OpenError> {
     let path = &options.path;
     // Checked before opening: opening a FIFO would wait for its other end.
     let facts = fs::metadata(path).map_err(|source| open_error(options, source))?;
@@ -223,7 +238,7 @@ fn open_file(options: &OpenOptions) -> Result<(File, Metadata), OpenError> {
     Ok((file, facts))
 }
 
-fn wrong_kind(kind: FileType) -> Option<&'static str> {
+pub(super) fn wrong_kind(kind: FileType) -> Option<&'static str> {
     match kind {
         kind if kind.is_file() || kind.is_block_device() => None,
         kind if kind.is_dir() => Some("directory"),
@@ -234,7 +249,7 @@ fn wrong_kind(kind: FileType) -> Option<&'static str> {
     }
 }
 
-fn open_error(options: &OpenOptions, source: io::Error) -> OpenError {
+pub(super) fn open_error(options: &OpenOptions, source: io::Error) -> OpenError {
     let path = &options.path;
     match source.kind() {
         ErrorKind::NotFound => OpenError::missing(path),

@@ -23,7 +23,7 @@ pub(super) const NULL: Engine = Engine {
     access: None,
     model: Some("xblade null (discards writes)"),
     data: |_| Some(Data { identity: Identity::null(), offset_bytes: 0 }),
-    open: |spec| Ok(Opened::without_file(RamStore::null(spec.length() / SECTOR_BYTES), Identity::null())),
+    open: |spec, _| Ok(Opened::without_file(RamStore::null(spec.length() / SECTOR_BYTES), Identity::null())),
 };
 
 pub(super) const RAM: Engine = Engine {
@@ -33,7 +33,7 @@ pub(super) const RAM: Engine = Engine {
     model: Some("xblade ram (forgets everything)"),
     // Each time it is opened it has other data: zeros.
     data: |_| Some(Data { identity: Identity::ram(), offset_bytes: 0 }),
-    open: |spec| {
+    open: |spec, _| {
         let mut opened = Opened::without_file(RamStore::new(spec.length())?, Identity::ram());
         opened.warnings.push(Warning::new(FORGETS.to_owned()));
         Ok(opened)

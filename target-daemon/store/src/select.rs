@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::disk::{DiskLayout, DiskStore, Persist, Ring, Uring};
+use super::handed::Handed;
 use super::identity::{Data, OpenFile};
 use super::mmap::MmapStore;
 use super::open::{Backing, extent, size_of};
@@ -58,7 +59,12 @@ impl Opened {
 ///
 /// An [`OpenError`] that names the file and the remedy.
 pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
-    let backing = Backing::open(options)?;
+    open_with(options, None)
+}
+
+/// As [`open`], with a file that is open already.
+pub(super) fn open_with(options: &OpenOptions, handed: Option<&Handed>) -> Result<Opened, OpenError> {
+    let backing = Backing::open(options, handed)?;
     let mut warnings = backing.warnings.clone();
     let rule: &[Access] = match options.access {
         Access::Fitting if file_facts::is_resident(&backing.file) => &[Access::Mapped],
@@ -72,7 +78,7 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
         }
         match prepare(&backing, access)? {
             Ok(block) => {
-                let (data, file) = (backing.data(), OpenFile::new(Arc::clone(&backing.file), &options.path));
+                let (data, file) = (backing.data(), OpenFile::new(&backing));
                 let (token, stable) = (Arc::clone(&backing.token), stable(&backing, access));
                 let expected = Expected::new(options, &backing.facts, access);
                 let store = store(backing, access, stable, block)?;

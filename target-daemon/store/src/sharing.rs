@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::device::{self, attribute};
 use super::file_facts::{Id, is_device};
-use super::{Access, Beside, OpenError, OpenOptions, SECTOR_BYTES, select};
+use super::{Access, Beside, OpenError, OpenOptions, SECTOR_BYTES, lock, select};
 
 /// The most loop devices on top of each other that are followed.
 const LEVELS_MAX: usize = 8;
@@ -166,7 +166,13 @@ impl Expected {
     pub(super) fn register(self, token: &Arc<()>) -> Result<(), OpenError> {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|(token, _)| token.strong_count() > 0);
-        open.iter().try_for_each(|(_, other)| self.check_beside(other))?;
+        for (_, other) in &*open {
+            // Locks do not detect this if both have the same description, handed over twice.
+            if self.overlaps(other) {
+                return Err(lock::locked_by_us(&self.options));
+            }
+            self.check_beside(other)?;
+        }
         open.push((Arc::downgrade(token), self));
         Ok(())
     }
@@ -192,6 +198,14 @@ impl Expected {
             return beside(Some((self.access, first.access)));
         }
         Ok(())
+    }
+
+    /// Whether both are the same bytes of one opened file, and one may write.
+    fn overlaps(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.location, &other.location);
+        !(self.options.read_only && other.options.read_only)
+            && ours.opened() == theirs.opened()
+            && self.options.range().meets(other.options.range())
     }
 
     /// The caches that it goes through.

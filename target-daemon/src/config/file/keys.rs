@@ -102,6 +102,7 @@ pub const ROWS: &[Key] = &[
         path_shown
     ),
     key!("[service]", "control-group", service.control_group, group, group_shown),
+    key!("[service]", "admin-group", service.admin_group, group, group_shown),
     Key {
         section: "[service]",
         name: "metrics",

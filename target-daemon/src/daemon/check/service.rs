@@ -35,7 +35,7 @@ fn unreadable(file: &Path) -> Option<Line> {
 /// Runs as the service's user.
 fn refused(export: &Export) -> Option<Line> {
     let path = export.store.path()?;
-    let what = match export.store.examine().err()?.kind {
+    let what = match export.store.examine(None).err()?.kind {
         OpenErrorKind::Unreadable => "read",
         OpenErrorKind::Unwritable => "write",
         _ => return None,

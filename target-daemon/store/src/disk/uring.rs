@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use io_uring::{opcode, squeue, types};
@@ -170,7 +171,7 @@ impl Drop for Uring {
             // The kernel continues with these calls after the ring is gone. Until they end, no
             // other process may use the file: their writes would overwrite newer data. The
             // lock ends with the last of them.
-            self.backing.stays_locked = true;
+            self.backing.stays_locked.store(true, Ordering::Release);
             // Some of them may still write here.
             std::mem::forget(std::mem::take(&mut self.sizes));
         }
