@@ -62,6 +62,8 @@ echo "$HOST: host <---> shelf: $TARGET"
 
 step "a 1 GiB image"
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/xblade-quickstart.XXXXXX")
+# xblade changes to a user of its own, who keeps state in it.
+chmod 711 "$work"
 fallocate -l 1G "$work/disk.img" || die "no 1 GiB free in ${TMPDIR:-/var/tmp}: set TMPDIR to a folder that has it"
 ls -lh "$work/disk.img"
 

@@ -13,6 +13,8 @@ mod daemon;
 mod document;
 #[path = "control/fake.rs"]
 mod fake;
+#[path = "control/handed.rs"]
+mod handed;
 #[path = "control/http.rs"]
 mod http;
 #[allow(dead_code, reason = "shared with the tests of the process")]

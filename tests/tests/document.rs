@@ -174,6 +174,58 @@ fn every_row_names_a_file_and_a_test_that_can_see_it() {
     }
 }
 
+/// The names of all tests: functions with an attribute of a test, and those that a macro makes
+/// tests of.
+fn tests() -> HashSet<String> {
+    let mut found = HashSet::new();
+    for path in paths().iter().filter(|path| path.ends_with(".rs")) {
+        let source = text(path);
+        let functions = source.match_indices("fn ").filter_map(|(at, _)| {
+            let name: String =
+                source[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            has_test(&source[..], &name).then_some(name)
+        });
+        found.extend(functions);
+        for list in source.split("every_kind!(").skip(1).filter_map(|rest| rest.split_once(')')) {
+            found.extend(list.0.split(',').map(|name| name.trim().to_owned()));
+        }
+    }
+    assert!(found.len() > 500, "only {} tests were found", found.len());
+    found
+}
+
+/// The points of a list below a heading, each with the lines that continue it.
+fn points(document: &str, heading: &str) -> Vec<String> {
+    let section = document.split_once(heading).unwrap_or_else(|| panic!("no {heading}")).1;
+    let section = section.split("\n## ").next().unwrap();
+    let mut points: Vec<String> = Vec::new();
+    for line in section.lines() {
+        match points.last_mut() {
+            _ if line.starts_with("- ") => points.push(line.to_owned()),
+            Some(point) if line.starts_with("  ") => *point += line,
+            _ => {}
+        }
+    }
+    points
+}
+
+#[test]
+fn every_threat_that_is_defended_names_tests_that_exist() {
+    let (document, tests) = (text("docs/THREATS.md"), tests());
+    for (heading, least) in [("\n## Defended\n", 15), ("\n## A process that was taken over\n", 12)] {
+        let points = points(&document, heading);
+        assert!(points.len() >= least, "{heading}: {points:#?}");
+        for point in points {
+            // Behind the last bracket: those of the text name other things.
+            let named = point.rsplit_once(" (").map_or("", |(_, named)| named);
+            let named: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
+            let missing: Vec<_> = named.iter().filter(|name| !tests.contains(**name)).collect();
+            assert!(missing.is_empty(), "{point}\nthere are no tests {missing:?}");
+            assert!(!named.is_empty() || point.ends_with(": no test"), "{point}\nnames no test");
+        }
+    }
+}
+
 #[test]
 fn every_row_names_rules_that_claim_it() {
     let rules: HashMap<_, _> = rules::all().into_iter().map(|rule| (rule.name, rule.ids)).collect();

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use libbpf_sys::{bpf_xdp_attach_opts, bpf_xdp_query_opts};
@@ -229,7 +228,8 @@ const _: () = assert!(size_of::<FlowSpec>() == 168 && size_of::<RxRules>() >= 18
 /// Executes the command that `argument` starts with.
 fn ethtool<E: Ethtool>(interface: &str, argument: &mut E) -> io::Result<()> {
     // Any socket of the current network namespace will do.
-    let socket = UnixDatagram::unbound()?;
+    // Every socket takes these calls, and a process that serves may make no others.
+    let socket = route_socket(0)?;
     // SAFETY: an all-zero ifreq is a valid value.
     let mut request: libc::ifreq = unsafe { zeroed() };
     let last = request.ifr_name.len() - 1; // stays 0: the name is a C string

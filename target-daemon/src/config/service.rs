@@ -70,6 +70,11 @@ pub struct ServiceOptions {
     #[arg(long, value_enum, default_value_t)]
     pub sandbox: OnOff,
 
+    /// The user to change to, if xblade is started as root: all is opened before. Without
+    /// it, the user xblade, or an id that no user has; root: none.
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+
     /// A folder whose files and devices `xblade reload` may open, and clients of the
     /// control socket by a path alone; repeat it for more. Not needed for `xblade export
     /// add`, which opens the file itself, and for the exports at the start.

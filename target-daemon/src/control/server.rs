@@ -11,10 +11,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper::Request;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use log::warn;
@@ -137,9 +137,7 @@ impl Socket {
                 let (stream, _) = socket.accept().await?;
                 let caller = Caller::of(&stream, *admins, Deadline::after(CONNECTION_WITHIN));
                 match caller.may_change {
-                    true => {
-                        (Box::new(Receiving::new(stream, caller.descriptors.clone())), Some(caller))
-                    }
+                    true => (Box::new(Receiving::new(stream, caller.descriptors.clone())), Some(caller)),
                     // The kernel drops the descriptors of others.
                     false => (Box::new(stream), Some(caller)),
                 }

@@ -3,16 +3,20 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use log::debug;
 use nix::unistd::Group;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, chownat, fstat, open};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
 use super::ControlError;
 use crate::config::CONTROL;
 use crate::link;
+use crate::privilege::{self, Account};
 
 /// Mode of a new folder.
 const FOLDER_MODE: u32 = 0o755;
@@ -29,6 +33,25 @@ pub struct Listener {
     pub(super) file: SocketFile,
     /// The group whose members may change something, and its name.
     pub(super) admins: Option<(u32, String)>,
+}
+
+impl Listener {
+    /// Gives the socket to a user, and its folder as well if that has nothing but sockets, so
+    /// that this user can remove it. A socket that stays is replaced at the next start.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fchown`.
+    pub fn give_to(&self, account: &Account) -> io::Result<()> {
+        let path = &self.file.path;
+        account.take_only(socket_at(path)?)?;
+        let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+        if let Some(folder) = folder.filter(|folder| !privilege::is_shared(folder)) {
+            let taken = account.take_folder(&folder, |_, facts| facts.file_type().is_socket());
+            taken.unwrap_or_else(|why| debug!("{} stays after the end: {why}", path.display()));
+        }
+        Ok(())
+    }
 }
 
 /// The socket in the file system, removed when this is dropped.
@@ -83,8 +106,12 @@ pub fn bind(path: &Path, group: Option<&str>, admins: Option<&str>) -> Result<Li
     let _ = fs::remove_file(&first);
     let accept = UnixListener::bind(&first).map_err(failed("bind"))?;
     let finish = || {
-        fs::set_permissions(&first, Permissions::from_mode(SOCKET_MODE))?;
-        chown(&first, None, group)?;
+        let inode = socket_at(&first)?;
+        fs::set_permissions(
+            format!("/proc/self/fd/{}", inode.as_raw_fd()),
+            Permissions::from_mode(SOCKET_MODE),
+        )?;
+        chownat(&inode, "", None, group.map(Gid::from_raw), AtFlags::EMPTY_PATH)?;
         accept.set_nonblocking(true)?;
         let identity = identity(&first)?;
         fs::rename(&first, path)?;
@@ -131,6 +158,13 @@ fn gid(key: &str, name: &str) -> Result<u32, ControlError> {
              {key} out, for root alone"
         ))
     })
+}
+
+/// The inode of a socket. The folder may belong to another user, who could put a link there.
+fn socket_at(path: &Path) -> io::Result<OwnedFd> {
+    let inode = open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let is_socket = FileType::from_raw_mode(fstat(&inode)?.st_mode) == FileType::Socket;
+    if is_socket { Ok(inode) } else { Err(io::Error::other("something else is there")) }
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

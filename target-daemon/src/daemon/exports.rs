@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use log::{error, info, log, warn};
 
-use super::failure::Failure;
+use super::failure::{Failure, chain};
 use super::interface::{Interface, facts_of, names_of};
 use super::quarantine;
 use super::segments;
@@ -15,7 +15,8 @@ use crate::privilege;
 use crate::shelf::{Acl, Export, HostSettings, Settings};
 use crate::store::disk::Persist;
 use crate::store::{
-    self, Access, Data, Durability, Handed, OpenError, OpenErrorKind, OpenFile, Problem, SECTOR_BYTES, StoreSpec,
+    self, Access, Data, Durability, Handed, OpenError, OpenErrorKind, OpenFile, Problem, SECTOR_BYTES,
+    StoreSpec,
 };
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
@@ -182,7 +183,10 @@ fn file_of<'a>(wanted: &config::Export, held: &'a HeldFiles) -> Result<Option<&'
     let Some(held) = held.filter(|held| held.is_there) else { return refused.map_or(Ok(None), Err) };
     let is_denied =
         |error: OpenError| matches!(error.kind, OpenErrorKind::Unreadable | OpenErrorKind::Unwritable);
-    let is_denied = refused.is_some() || wanted.store.examine(None).is_err_and(is_denied);
+    // Also if only writing is denied: what is opened now could not be made writable later.
+    let mut writable = wanted.store.clone();
+    writable.set_read_only(false);
+    let is_denied = refused.is_some() || writable.examine(None).is_err_and(is_denied);
     Ok(is_denied.then_some(held))
 }
 
@@ -250,10 +254,11 @@ fn open_by(
     let (address, acl) = (wanted.address, acl(all, wanted));
     let segments = segments::of(wanted, &facts_of(interfaces))?;
     let folder = all.service.state.as_deref();
-    let opened = wanted.store.open(held.map(|held| &held.file)).map_err(|error| match twin(&error, wanted, all) {
-        Some(other) => Failure::request(exported_twice(wanted, other)),
-        None => in_the_way(address, error, all),
-    })?;
+    let opened =
+        wanted.store.open(held.map(|held| &held.file)).map_err(|error| match twin(&error, wanted, all) {
+            Some(other) => Failure::request(exported_twice(wanted, other)),
+            None => in_the_way(address, error, all),
+        })?;
     for warning in &opened.warnings {
         log!(warning.level, "{address}: {}", warning.text);
     }
@@ -307,7 +312,15 @@ pub fn failure(error: OpenError) -> Failure {
     use OpenErrorKind::{Beside, LockedByUs, Machine, Option, Unreadable, Unwritable};
     match error.kind {
         Option | LockedByUs | Beside(_) => Failure::request(error),
-        Machine | Unreadable | Unwritable => Failure::machine(error),
+        Machine => Failure::machine(error),
+        Unreadable | Unwritable => match privilege::user_now() {
+            Some(user) => Failure::machine(format!(
+                "{}; or add it by `xblade export add` as one who may open it; or run xblade, which is the user {user} now, \
+                 with --user root",
+                chain(&error)
+            )),
+            None => Failure::machine(error),
+        },
     }
 }
 

@@ -64,6 +64,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         log::warn!("planted: {bug:?}");
     }
     prepare()?;
+    let account = sandbox::account(&options.service)?;
     let mut notifier = notify::ServiceNotifier::find();
     let mut signals = control::signals()?;
     let events = link::LinkEvents::open().context("cannot listen for link changes")?;
@@ -89,7 +90,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     }
     let lanes = interface::attach(&mut interfaces, options)?;
     let rings = worker_pool::rings(&lanes, &interfaces, options)?;
-    sandbox::enter(options, config)?;
+    sandbox::enter(options, config, account.as_ref(), socket.as_ref(), &exports)?;
     logging::start().context("cannot start a thread")?;
     let mut pool = worker_pool::WorkerPool::start(lanes, rings, exports, &interfaces, options)?;
     pool.load_all_used();

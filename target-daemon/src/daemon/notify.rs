@@ -23,8 +23,8 @@ const STILL: Duration = Duration::from_secs(10);
 /// Reports to the service manager, if there is one: readiness, reloads, status, and watchdog
 /// pings.
 ///
-/// Its socket is opened once, at the start, because later the process may not be allowed to
-/// open another one. A crate would open it for each message, so none is used.
+/// Its socket is opened and connected once, at the start, because later the process may do
+/// neither. A crate would open it for each message, so none is used.
 #[derive(Debug)]
 pub struct ServiceNotifier {
     socket: Option<UnixDatagram>,

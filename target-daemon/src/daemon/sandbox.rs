@@ -1,20 +1,63 @@
 //! Drops the privileges that serving does not need.
 
+use std::fs::File;
 use std::path::Path;
 
 use log::warn;
 
+use super::exports::Opened;
 use super::failure::Failure;
 use super::state_writer;
-use crate::config::{OnOff, Serve};
-use crate::privilege::{self, Reach};
+use crate::config::{OnOff, Serve, ServiceOptions};
+use crate::control::Listener;
+use crate::privilege::{self, Account, Reach};
+
+/// The user that the process is to change to, if it is started as root.
+pub fn account(service: &ServiceOptions) -> Result<Option<Account>, Failure> {
+    match (service.sandbox, &service.user) {
+        (OnOff::Off, None) => Ok(None),
+        (OnOff::Off, Some(user)) => {
+            let text = format!("--user {user} has no meaning with --sandbox off: leave one of them out");
+            Err(Failure::request(text))
+        }
+        (OnOff::On, user) => Account::choose(user.as_deref()).map_err(Failure::request),
+    }
+}
 
 /// Enters the sandbox, unless it is switched off. Everything that needs privileges has been
 /// set up, and no other thread has been started.
-pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failure> {
+pub fn enter(
+    options: &Serve,
+    configuration: Option<&Path>,
+    account: Option<&Account>,
+    socket: Option<&Listener>,
+    exports: &[Opened],
+) -> Result<(), Failure> {
     let service = &options.service;
     if let Some(state) = &service.state {
         state_writer::make_folder(state)?;
+    }
+    if let Some(account) = account {
+        service.state.as_ref().map_or(Ok(()), |state| state_writer::give_to(account, state))?;
+        if let Some(Err(why)) = socket.map(|socket| socket.give_to(account)) {
+            return Err(Failure::run(format!("control socket: cannot give it to the user {account}: {why}")));
+        }
+        for file in exports.iter().filter_map(|export| export.source.file.as_ref()) {
+            if let Some(Err(why)) = account.act(|| file.check_usable()) {
+                return Err(Failure::machine(format!(
+                    "{}: the user {account} cannot use it: {why}: mount its file system with -o allow_other, or give \
+                     --user root",
+                    file.path().display()
+                )));
+            }
+        }
+        let is_closed = |file: &&Path| account.act(|| File::open(file).is_err()) == Some(true);
+        if let Some(file) = configuration.filter(is_closed) {
+            warn!(
+                "{}: the user {account} cannot read it, so no reload can: let it (chmod a+r, and a+x for the folder)",
+                file.display()
+            );
+        }
     }
     for folder in service.folders.iter().filter(|folder| !folder.is_dir()) {
         let folder = folder.display();
@@ -35,7 +78,7 @@ pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failur
         warn!("the sandbox is off: xblade keeps all rights that it was started with");
         return Ok(());
     }
-    privilege::give_up(&reach).map_err(Failure::run)?;
+    privilege::give_up(&reach, account).map_err(Failure::run)?;
     #[cfg(feature = "plant")]
     open_later();
     Ok(())

@@ -9,7 +9,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use super::failure::{Context, Failure, is_out_of_files};
 use super::host_settings::warn_of_old;
 use crate::config;
 use crate::plant::{Bug, planted};
-use crate::privilege::{self, Role};
+use crate::privilege::{self, Account, Role};
 use crate::shelf::{Belongs, Export, Saved};
 use crate::store::Data;
 use crate::store::Problem;
@@ -31,6 +32,9 @@ use crate::worker::{SaveAck, SaveRequest, Waker, WorkerCommand};
 
 /// The most states that may wait to be written.
 const WAITING_MAX: usize = 64;
+
+/// More than a state takes, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// How long to wait before a failed write is retried.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -115,6 +119,32 @@ pub fn make_folder(folder: &Path) -> Result<(), Failure> {
         let what = format!("{}: cannot make the folder for state", folder.display());
         Failure::system(&what, format!("{e}: give another one by --state, or none"))
     })
+}
+
+/// Gives the state directory to the user that the process changes to.
+pub fn give_to(account: &Account, folder: &Path) -> Result<(), Failure> {
+    let refused = |why: String| {
+        Failure::machine(format!(
+            "{}: cannot be the folder for state of the user {account}: {why}: give one that is only for that (--state \
+             FOLDER), or --user root",
+            folder.display()
+        ))
+    };
+    let real = folder.canonicalize().map_err(|e| refused(e.to_string()))?;
+    if privilege::is_shared(&real) {
+        return Err(refused("it is one of the system's".to_owned()));
+    }
+    let is_ours = |name: &str, facts: &fs::Metadata| {
+        facts.is_file() && [".state", ".used", ".new"].iter().any(|end| name.ends_with(end))
+    };
+    account.take_folder(&real, is_ours).map_err(|e| refused(e.to_string()))?;
+    let access = || rustix::fs::access(&real, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
+    let closed = |folder: &&Path| rustix::fs::access(*folder, rustix::fs::Access::EXEC_OK).is_err();
+    match account.act(|| access().map_err(|_| real.ancestors().filter(closed).last())) {
+        Some(Err(Some(closed))) => Err(refused(format!("it cannot enter {}", closed.display()))),
+        Some(Err(None)) => Err(refused("it may not write there".to_owned())),
+        _ => Ok(()),
+    }
 }
 
 /// If there is a file in the place of the directory, the request is wrong, not the machine.
@@ -202,7 +232,9 @@ fn write(folder: &Path, key: &str, saved: &Saved) -> io::Result<()> {
 
 fn replace(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     let (path, next) = (folder.join(name), folder.join(format!("{name}.new")));
-    let mut file = File::create(&next)?;
+    // At the start this may be root, in a folder of a user who may have put a link there.
+    let _ = fs::remove_file(&next);
+    let mut file = File::create_new(&next)?;
     file.write_all(text.as_bytes())?;
     if !planted(Bug::NoStateFileSync) {
         file.sync_all()?;
@@ -264,7 +296,7 @@ fn find(of: &Belongs, wanted: &config::Export, folder: &Path) -> Result<Option<F
     let (mut found, mut broken) = (Vec::new(), None);
     for name in names {
         let path = folder.join(&name);
-        let text = fs::read_to_string(&path).map_err(|e| unreadable(&path, wanted, e))?;
+        let text = read(&path).map_err(|e| unreadable(&path, wanted, e))?;
         match Saved::parse(&text) {
             Ok((belongs, saved)) => found.push(Found { name, belongs, saved }),
             Err(e) => broken = Some(refused(&path, wanted, &e)),
@@ -310,13 +342,24 @@ pub fn used(folder: &Path, address: Address, interfaces: &[String]) -> Result<Ve
                 format!("{}: cannot read which data hosts have used at {address}: {why}", path.display());
             Problem::new(what, "remove the file if the data is right")
         };
-        match fs::read_to_string(&path) {
+        match read(&path) {
             Ok(text) => Some(Belongs::parse(&text).map_err(|e| refused(&e))),
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
             Err(e) => Some(Err(refused(&e))),
         }
     };
     interfaces.iter().filter_map(one).collect()
+}
+
+/// Reads a file of ours. At the start this may be root, in a folder of a user who may have put
+/// something else there.
+fn read(path: &Path) -> io::Result<String> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    io::read_to_string(file.take(FILE_BYTES_MAX))
 }
 
 fn keep_used(folder: &Path, interfaces: &[String], used: &Belongs) -> io::Result<()> {

@@ -37,7 +37,7 @@ fn run(what: &str) -> io::Result<()> {
 /// Makes the system call of `XBLADE_ATTEMPT_CALL`: its number and arguments, each a number,
 /// or `path` or `memory` for an address.
 fn call(path: &CStr) -> io::Result<()> {
-    let mut memory = [0_u8; 128];
+    let mut memory = [0_u8; 256];
     let asked = variable("_CALL");
     let mut words = asked.split(' ').map(|word| match word {
         "path" => path.as_ptr() as i64,

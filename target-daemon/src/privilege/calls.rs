@@ -8,8 +8,8 @@ pub(super) struct Calls {
     pub(super) conditional: &'static [(i64, Only)],
 }
 
-/// The condition of a call. Arguments are counted from 0, and their lower 32 bits are
-/// compared.
+/// The condition of a call. Arguments are counted from 0. Unless it says otherwise, their lower
+/// 32 bits are compared.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Only {
     /// If an argument is one of these.
@@ -20,9 +20,13 @@ pub(super) enum Only {
     With(u8, u64),
     /// If an argument is the id of this process.
     OnOurselves(u8),
+    /// If an argument, all 64 bits of it, is null.
+    Null(u8),
+    /// If one argument is this, and another one of these.
+    Both((u8, u64), (u8, &'static [u64])),
 }
 
-use Only::{OnOurselves, OneOf, With, Without};
+use Only::{Both, Null, OnOurselves, OneOf, With, Without};
 
 /// The `ioctl` requests of stores, logging and std.
 const IOCTLS: &[u64] = &[
@@ -86,8 +90,6 @@ pub(super) const EVERY: Calls = Calls {
         SYS_epoll_pwait,
         SYS_epoll_pwait2,
         SYS_eventfd2,
-        SYS_sendto,
-        SYS_sendmsg,
         SYS_recvfrom,
         SYS_recvmsg,
         SYS_getsockopt,
@@ -124,6 +126,9 @@ pub(super) const EVERY: Calls = Calls {
         (SYS_ioctl, OneOf(1, IOCTLS)),
         (SYS_mmap, Without(2, PROT_EXEC as u64)),
         (SYS_mprotect, Without(2, PROT_EXEC as u64)),
+        // Only where the socket is connected: an address could be that of any process. So
+        // `sendmsg`, whose address no filter sees, is not allowed at all.
+        (SYS_sendto, Null(4)),
         // The thread itself.
         (SYS_sched_setaffinity, OneOf(0, &[0])),
         (SYS_prctl, OneOf(0, &[PR_SET_NAME as u64, PR_GET_NAME as u64, PR_SET_VMA as u64])),
@@ -177,7 +182,6 @@ pub(super) const CONTROL: Calls = Calls {
         SYS_io_uring_enter,
         SYS_io_uring_register,
         SYS_bind,
-        SYS_connect,
         SYS_pipe2,
         SYS_mlock,
         SYS_mlock2,
@@ -185,8 +189,7 @@ pub(super) const CONTROL: Calls = Calls {
     ],
     conditional: &[
         (SYS_bpf, OneOf(0, MAPS)),
-        (SYS_socket, OneOf(0, &[AF_UNIX as u64, AF_NETLINK as u64])),
-        (SYS_socketpair, OneOf(0, &[AF_UNIX as u64])),
+        (SYS_socket, Both((0, AF_NETLINK as u64), (2, &[NETLINK_ROUTE as u64, NETLINK_GENERIC as u64]))),
     ],
 };
 

@@ -22,22 +22,33 @@ const MAPS_NEED_NOTHING: (u32, u32) = (5, 19);
 /// The control thread has kept a capability, which the threads that it starts must drop.
 static KEPT: AtomicBool = AtomicBool::new(false);
 
-/// Drops all capabilities of this thread. Returns a description of the result.
-pub(super) fn drop_all() -> &'static str {
+/// Makes sure that no program that this process starts has capabilities.
+pub(super) fn gain_none() {
     if plant::left_out("no_new_privs") {
         warn!("left out: no_new_privs");
     } else if let Err(error) = set_no_new_privs(true) {
         warn!("no_new_privs: {error}");
     }
-    if plant::left_out("capabilities") {
-        return "capabilities left out";
-    }
     if !plant::left_out("bounding") {
         drop_bounding();
     }
     // Before Linux 4.3 there is no ambient set.
-    let _ = clear_ambient_capability_set();
-    let maps = link::kernel() < MAPS_NEED_NOTHING;
+    if !plant::left_out("capabilities") {
+        let _ = clear_ambient_capability_set();
+    }
+}
+
+/// Whether the control thread needs a capability for the maps of the XDP program.
+pub(super) fn maps_need_one() -> bool {
+    link::kernel() < MAPS_NEED_NOTHING
+}
+
+/// Drops all capabilities of this thread. Returns a description of the result.
+pub(super) fn drop_all() -> &'static str {
+    if plant::left_out("capabilities") {
+        return "capabilities left out";
+    }
+    let maps = maps_need_one();
     KEPT.store(maps, Ordering::Relaxed);
     let kept = if maps { CapabilitySet::BPF } else { CapabilitySet::empty() };
     match (leave(kept), maps) {

@@ -94,15 +94,23 @@ fn compile(
 
 /// The rules for one call.
 fn only_if(only: &Only) -> io::Result<Vec<SeccompRule>> {
-    let one = |at, operator, value| {
-        SeccompCondition::new(at, SeccompCmpArgLen::Dword, operator, value)
-            .and_then(|condition| SeccompRule::new(vec![condition]))
-            .map_err(io::Error::other)
-    };
+    let condition = |at, operator, value| SeccompCondition::new(at, SeccompCmpArgLen::Dword, operator, value);
+    let rule = |condition: Result<_, _>| condition.and_then(|condition| SeccompRule::new(vec![condition]));
+    let one = |at, operator, value| rule(condition(at, operator, value)).map_err(io::Error::other);
+    let equal = |(at, value)| condition(at, SeccompCmpOp::Eq, value);
     match *only {
         Only::OneOf(at, values) => values.iter().map(|value| one(at, SeccompCmpOp::Eq, *value)).collect(),
         Only::Without(at, bits) => Ok(vec![one(at, SeccompCmpOp::MaskedEq(bits), 0)?]),
         Only::With(at, bits) => Ok(vec![one(at, SeccompCmpOp::MaskedEq(bits), bits)?]),
+        Only::Null(at) => {
+            let null = SeccompCondition::new(at, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0);
+            Ok(vec![rule(null).map_err(io::Error::other)?])
+        }
+        Only::Both(first, (at, values)) => {
+            let both = |value: &u64| equal(first).and_then(|first| Ok(vec![first, equal((at, *value))?]));
+            let rule = |value| both(value).and_then(SeccompRule::new).map_err(io::Error::other);
+            values.iter().map(rule).collect()
+        }
         Only::OnOurselves(at) => Ok(vec![one(at, SeccompCmpOp::Eq, std::process::id().into())?]),
     }
 }

@@ -18,22 +18,24 @@ mod user;
 
 pub use filter::Role;
 pub use limits::{raise_files, unwanted_limits};
-pub use reach::{Reach, may_add, may_open, offer};
+pub use reach::{Reach, is_shared, may_add, may_open, offer};
 pub use seccomp::{groups_of_peer, is_present as has_seccomp, landlock_abi};
 pub use signals::ignore_signals_of_io;
-pub use user::as_user;
+pub use user::{Account, as_user, user_now};
 
 use std::io;
 
 use log::{info, warn};
 
 /// Drops everything that serving does not need, for this thread and all threads that it
-/// will start. Logs one line for each restriction that this kernel does not support.
+/// will start, and changes to the user `account`, if there is one. Logs one line for each
+/// restriction that this kernel does not support.
 ///
 /// # Errors
 ///
-/// There is another thread already, which could not be restricted.
-pub fn give_up(reach: &Reach) -> io::Result<()> {
+/// There is another thread already, which could not be restricted; or the user cannot be
+/// changed.
+pub fn give_up(reach: &Reach, account: Option<&Account>) -> io::Result<()> {
     let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if threads > 1 {
         return Err(io::Error::other(format!(
@@ -41,7 +43,7 @@ pub fn give_up(reach: &Reach) -> io::Result<()> {
         )));
     }
     limits::set();
-    let capabilities = capability::drop_all();
+    capability::gain_none();
     let files = match reach::confine(reach) {
         Ok(files) => files,
         Err(error) => {
@@ -52,6 +54,19 @@ pub fn give_up(reach: &Reach) -> io::Result<()> {
             "files not confined".to_owned()
         }
     };
+    let user = match account {
+        Some(account) => {
+            let refused = |error| {
+                io::Error::other(format!(
+                    "cannot change to the user {account}: {error}: allow it, or give --user root"
+                ))
+            };
+            account.change_to().map_err(refused)?;
+            user_now().map_or_else(String::new, |user| format!(", user {user}"))
+        }
+        None => String::new(),
+    };
+    let capabilities = capability::drop_all();
     let calls = match filter::confine() {
         Ok(()) => "system calls filtered",
         Err(error) => {
@@ -61,7 +76,7 @@ pub fn give_up(reach: &Reach) -> io::Result<()> {
             "system calls not filtered"
         }
     };
-    info!("sandbox: {capabilities}, {files}, {calls}");
+    info!("sandbox: {capabilities}, {files}, {calls}{user}");
     #[cfg(feature = "plant")]
     attempt::as_asked(Role::Control);
     Ok(())

@@ -103,16 +103,17 @@ fn lies_in(path: &Path, places: &[PathBuf], configured: bool) -> Result<(), Stri
     ))
 }
 
+/// Whether a directory is one of the system's, which is not to be given to a user.
+pub fn is_shared(folder: &Path) -> bool {
+    SHARED.iter().any(|shared| folder == Path::new(shared))
+        || SYSTEM.iter().any(|system| folder.starts_with(system))
+}
+
 /// The directory of the configuration file, or the file alone if the directory is shared.
 fn place(path: &Path) -> PathBuf {
     let Ok(real) = path.canonicalize() else { return path.to_owned() };
     match real.parent() {
-        Some(folder)
-            if !SHARED.iter().any(|shared| folder == Path::new(shared))
-                && !SYSTEM.iter().any(|system| folder.starts_with(system)) =>
-        {
-            folder.to_owned()
-        }
+        Some(folder) if !is_shared(folder) => folder.to_owned(),
         _ => real,
     }
 }
@@ -147,7 +148,7 @@ pub(super) fn confine(reach: &Reach) -> io::Result<String> {
         let own: &PathFd = Box::leak(Box::new(own));
         rules = rules.add_rule(PathBeneath::new(own, read)).map_err(io::Error::other)?;
     }
-    // `capability` has set it.
+    // `capability::gain_none` has set it.
     let rules = rules.no_new_privs(false);
     let status = rules.restrict_self().map_err(io::Error::other)?;
     let LandlockStatus::Available { effective_abi, .. } = status.landlock else {
@@ -165,14 +166,10 @@ fn described(abi: ABI) -> String {
 }
 
 fn ruleset() -> io::Result<RulesetCreated> {
-    // A service manager may listen on an abstract address.
-    let notifies =
-        std::env::var_os("NOTIFY_SOCKET").is_some_and(|to| to.as_encoded_bytes().starts_with(b"@"));
-    let scopes = if notifies { Scope::Signal.into() } else { Scope::from_all(WANTED) };
     Ruleset::default()
         .handle_access(AccessFs::from_all(WANTED))
         .and_then(|rules| rules.handle_access(AccessNet::from_all(WANTED)))
-        .and_then(|rules| rules.scope(scopes))
+        .and_then(|rules| rules.scope(Scope::from_all(WANTED)))
         .and_then(Ruleset::create)
         .map_err(io::Error::other)
 }

@@ -54,7 +54,10 @@ pub fn groups_of_peer(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
                 return Ok(groups);
             }
             // It has more.
-            _ if error.raw_os_error() == Some(libc::ERANGE) && count > groups.len() && count <= GROUPS_MAX => {
+            _ if error.raw_os_error() == Some(libc::ERANGE)
+                && count > groups.len()
+                && count <= GROUPS_MAX =>
+            {
                 groups.resize(count, 0);
             }
             _ => return Err(error),

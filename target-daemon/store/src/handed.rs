@@ -1,7 +1,7 @@
 //! Open files that are handed to a store, which then opens nothing by its path: those of a
 //! caller who may open what this process may not, and that of a store which is opened again.
 //!
-//! Whoever has handed over a descriptor may keep a copy, and change the flags or release the
+//! The sender of a descriptor may keep a copy, and change the flags or release the
 //! locks of the description. That concerns only bytes that they may write anyway: the store
 //! relies on neither for anything else.
 
@@ -42,7 +42,7 @@ impl Handed {
     pub fn open(options: &OpenOptions) -> Result<Self, OpenError> {
         let (file, facts) = open_file(options)?;
         // Refused if the other process has claimed the device already: then it needs no other
-        // claim. If somebody else has, it refuses the device.
+        // claim. If a third one has, it refuses the device.
         let exclusive = || lock::open_exclusively(&options.path).ok();
         let claim = if is_device(&facts) { exclusive() } else { None };
         Ok(Self::new(Arc::new(file), claim, Arc::default()))
@@ -116,8 +116,8 @@ impl Handed {
             let what = "what was under way when it was closed has not ended";
             return Err(OpenError::new(path, what, "try again when its disk has answered"));
         }
-        let flags = fcntl_getfl(&*self.file)
-            .map_err(|source| OpenError::system(path, "examine", source.into()))?;
+        let flags =
+            fcntl_getfl(&*self.file).map_err(|source| OpenError::system(path, "examine", source.into()))?;
         let mode = if flags.contains(OFlags::PATH) { OFlags::WRONLY } else { flags & OFlags::ACCMODE };
         let what = match mode {
             OFlags::RDWR => return Ok(()),
@@ -125,7 +125,8 @@ impl Handed {
             OFlags::RDONLY => "is open for reading only",
             _ => "is not open for reading",
         };
-        let remedy = "remove the export and add it again as one who may write the file, or export it with `ro`";
+        let remedy =
+            "remove the export and add it again as one who may write the file, or export it with `ro`";
         Err(OpenError::new(path, what, remedy).of(OpenErrorKind::Unwritable))
     }
 

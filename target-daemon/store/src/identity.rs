@@ -208,6 +208,16 @@ impl OpenFile {
         Some(Replaced { is_taken, is_nameless: !is_device(&ours) && ours.nlink() == 0 })
     }
 
+    /// Whether the user of this process may use it, though it is open: a FUSE file system may be
+    /// for the user who has mounted it alone.
+    ///
+    /// # Errors
+    ///
+    /// It may not.
+    pub fn check_usable(&self) -> io::Result<()> {
+        self.file.metadata().map(drop)
+    }
+
     /// Makes all data written to it stable.
     ///
     /// # Errors

@@ -89,7 +89,7 @@ fn lock_now(file: &File, options: &OpenOptions) -> io::Result<Option<Holder>> {
 }
 
 /// Releases the lock of the extent. Closing would also do this, but not while a child process
-/// between `fork` and `exec`, or whoever has handed the description over, has a copy. Another
+/// between `fork` and `exec`, or the sender of the description, has a copy. Another
 /// export may have a lock of the same description.
 pub(super) fn unlock(file: &File, options: &OpenOptions) {
     // SAFETY: a valid descriptor and a valid `flock`.

@@ -76,6 +76,16 @@ impl FuseFile {
     /// A file with these bytes, mounted on a folder created in `dir`. With `direct` the
     /// kernel caches nothing, whatever the open flags, and the file cannot be mapped.
     pub fn new(dir: &Path, bytes: Vec<u8>, direct: bool) -> Self {
+        Self::mount(dir, bytes, direct, ",allow_other")
+    }
+
+    /// One that only root may use.
+    #[allow(dead_code, reason = "not for every test that has such a file")]
+    pub fn of_root_alone(dir: &Path, bytes: Vec<u8>) -> Self {
+        Self::mount(dir, bytes, false, "")
+    }
+
+    fn mount(dir: &Path, bytes: Vec<u8>, direct: bool, options: &'static str) -> Self {
         let on = dir.join("fuse");
         std::fs::create_dir_all(&on).unwrap();
         let state = State { bytes, verdicts: [Verdict::Pass; 3], calls: [0; 3], held: Vec::new(), direct };
@@ -84,7 +94,7 @@ impl FuseFile {
         let (fs, target) = (disk.clone(), on.clone());
         let session = mounts.run(move || {
             let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").unwrap();
-            let options = format!("fd={},rootmode=40000,user_id=0,group_id=0\0", device.as_raw_fd());
+            let options = format!("fd={},rootmode=40000,user_id=0,group_id=0{options}\0", device.as_raw_fd());
             let target = c_path(&target);
             let (name, kind) = (c"xblade-test".as_ptr(), c"fuse".as_ptr());
             let flags = libc::MS_NODEV | libc::MS_NOSUID;
@@ -92,10 +102,7 @@ impl FuseFile {
             let code =
                 unsafe { libc::mount(name, target.as_ptr().cast(), kind, flags, options.as_ptr().cast()) };
             assert_eq!(code, 0, "mount: {}", std::io::Error::last_os_error());
-            Session::from_fd(fs, device.into(), SessionACL::Owner, Config::default())
-                .unwrap()
-                .spawn()
-                .unwrap()
+            Session::from_fd(fs, device.into(), SessionACL::All, Config::default()).unwrap().spawn().unwrap()
         });
         Self { disk, mounts, on, session: Some(session) }
     }

@@ -32,9 +32,10 @@ fn said(command: &mut Command) -> Said {
 #[test]
 fn a_path_is_that_of_the_caller() {
     let fake = Fake::new();
+    std::fs::write(fake.dir().join("disk.img"), [0; 512]).unwrap();
     let out = said(command(&fake.path, "export add 0.3=disk.img,ro").current_dir(fake.dir())).1;
     let path = fake.dir().canonicalize().unwrap().join("disk.img");
-    assert!(out.contains(&format!("{path:?}")), "{out}");
+    assert!(out.contains(&format!("{path:?}")) && out.contains("with 1 descriptor(s)"), "{out}");
 }
 
 #[test]
@@ -87,6 +88,75 @@ fn a_daemon_that_hangs_is_told_of() {
     let said = said(&mut command(&path, "status"));
     assert!(said.0 == 1 && said.2.contains("no answer within 15 s"), "{said:?}");
     assert!(before.elapsed() < Duration::from_secs(40));
+}
+
+/// As this user, with this group and more of them.
+fn with_groups(program: &Path, socket: &Path, words: &str, gid: u32, groups: &[u32]) -> Said {
+    let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={NOBODY}"), format!("--regid={gid}")]);
+    match groups.is_empty() {
+        true => command.arg("--clear-groups"),
+        false => command.arg(format!("--groups={}", groups.join(","))),
+    };
+    said(command.arg(program).args(words.split(' ')).arg("--control").arg(socket).current_dir("/"))
+}
+
+#[test]
+fn who_may_look_may_not_change() {
+    // SAFETY: takes no arguments and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("SKIPPED: needs root: who_may_look_may_not_change");
+        return;
+    }
+    let gid = |name| nix::unistd::Group::from_name(name).unwrap().unwrap().gid.as_raw();
+    let (lookers, admins) = (gid("daemon"), gid("bin"));
+    let (both, one) = (Fake::of_groups(Some("daemon"), "bin"), Fake::of_groups(None, "bin"));
+    let (none, program) = (Fake::of_group("daemon"), both.dir().join("xblade"));
+    std::fs::copy(XBLADE, &program).unwrap();
+    let changes = [
+        "export resize 0.1",
+        "export remove 0.1",
+        "export read-only 0.1",
+        "export recover 0.1 --reason x",
+        "export add 0.3=x,store=null,length=8",
+        "reservations --clear 0.1",
+        "masks --clear 0.1",
+        "reload",
+        "trace --count 1",
+    ];
+    for (fake, remedy) in
+        [(&both, "as a member of the group bin (usermod -aG bin"), (&none, "admin-group = ")]
+    {
+        for words in ["status", "stats", "show", "masks", "reservations", "top --once"] {
+            let seen = with_groups(&program, &fake.path, words, lookers, &[]);
+            assert_eq!(seen.0, 0, "{words}: {seen:?}");
+        }
+        for words in changes {
+            let refused = with_groups(&program, &fake.path, words, lookers, &[lookers]);
+            assert!(
+                refused.0 == 3 && refused.2.contains("you may look, and neither change nor"),
+                "{refused:?}"
+            );
+            assert!(refused.2.contains(remedy) && refused.2.contains("sudo"), "{refused:?}");
+        }
+        assert_eq!(*fake.asked.lock().unwrap(), [""; 0], "nothing reaches the control thread");
+    }
+    for (fake, gid, groups) in [
+        (&both, lookers, &[admins][..]),
+        // More than are asked for at first.
+        (&both, lookers, &(1000..1200).chain([admins]).collect::<Vec<_>>()),
+        (&one, admins, &[]),
+        (&one, NOBODY, &[admins]),
+    ] {
+        for words in changes {
+            let done = with_groups(&program, &fake.path, words, gid, groups);
+            assert_eq!(done.0, 0, "{words} {groups:?}: {done:?}");
+        }
+    }
+    // Who is only in the group of those who may change cannot connect, if there is another one.
+    let refused = with_groups(&program, &both.path, "status", admins, &[]);
+    assert!(refused.0 == 3 && refused.2.contains("as a member of the group daemon"), "{refused:?}");
 }
 
 #[test]

@@ -26,12 +26,23 @@ impl Rig {
         Self::on(Pair::new())
     }
 
+    /// The same, and the members of a group may change something.
+    pub fn with_admins(group: &str) -> Self {
+        Self::with(Pair::new(), &format!("--admin-group {group}"))
+    }
+
     fn on(pair: Pair) -> Self {
+        Self::with(pair, "")
+    }
+
+    fn with(pair: Pair, more: &str) -> Self {
         let dir = Dir::new();
         let first = dir.image("a", 64);
         dir.image("b", 128);
-        let socket = dir.path().join("xblade.sock");
-        let arguments = format!("0.1={first} -i {OURS} --measure-every 0 --control {}", socket.display());
+        // In a folder of its own, which becomes that of the daemon's user.
+        let socket = dir.path().join("run/xblade.sock");
+        let arguments =
+            format!("0.1={first} -i {OURS} --measure-every 0 --control {} {more}", socket.display());
         let daemon = serving(&pair.ours, &arguments);
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         host.until_served(at(0, 1));
@@ -145,19 +156,30 @@ fn exports_come_and_go_by_commands() {
     assert!(code != 0 && err.contains("none"), "{code}: {err}");
     let (code, _, err) = rig.run(&format!("export add 0.3={}", rig.path("a")));
     assert!(code == 2 && err.contains("/a: is exported already, at 0.1: "), "{code}: {err}");
-    // A file in another folder, and one of another user: permissions now apply even to root.
     let (code, _, err) = rig.run("export add 0.3=/dev/zero");
-    assert!(code == 2 && err.contains("restart xblade with --folder /dev"), "{code}: {err}");
+    assert!(code == 3 && err.contains("/dev/zero: is a character device"), "{code}: {err}");
+    // A file that its owner may open, and neither the daemon nor a path alone.
     let secret = rig.dir.image("secret", 8).path().to_owned();
-    std::os::unix::fs::chown(&secret, Some(65534), Some(7)).unwrap();
     fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let (code, _, err) = rig.run(&format!("export add 0.3={}", secret.display()));
-    let who = "/secret: may not be read by the user of this process, uid 0, which is subject to permissions here (the file has \
-               owner 65534, group 7, mode 0600): give that user read permission";
-    assert!(code == 3 && err.contains(who), "{code}: {err}");
-    // Refusals are also logged.
+    let refused = http::ask(
+        &rig.socket,
+        "POST",
+        "/v1/exports",
+        &format!(r#"{{"export": "0.3={}"}}"#, secret.display()),
+    );
+    assert_eq!(refused.status, 400, "{refused:?}");
+    for part in
+        ["/secret is neither of the first exports", "`xblade export add`", "restart xblade with --folder"]
+    {
+        assert!(refused.error().contains(part), "{part}: {refused:?}");
+    }
+    assert!(rig.good(&format!("export add 0.3={}", secret.display())).contains("0.3 added"));
+    rig.host.until_served(at(0, 3));
+    rig.good("export remove 0.3");
+    // Refusals are also logged, and who has asked.
     rig.daemon.wait_for("WARN ] export add 0.2 was refused: 0.2 is served already");
-    rig.daemon.wait_for("WARN ] export add 0.3 was refused: nothing was changed: /dev/zero lies outside");
+    rig.daemon.wait_for("WARN ] export add 0.3 was refused: ");
+    rig.daemon.wait_for(&format!("0.3: {} is to be added for uid 0, process ", secret.display()));
 
     let out = rig.good(&format!("export add 0.4={},durability=volatile", rig.dir.image("v", 8)));
     assert!(out.contains(", VOLATILE)"), "{out}");
@@ -221,7 +243,7 @@ fn exports_come_and_go_by_commands() {
     let (code, _, err) = rig.run("reload");
     assert!(code == 2 && err.contains("without a configuration file"), "{err}");
     // If no socket is at the given path, the error names the ones beside it.
-    let (code, _, err) = run(&rig.dir.path().join("nobody"), "status");
+    let (code, _, err) = run(&rig.socket.with_file_name("nobody"), "status");
     let there = format!("(--control PATH; there is {})", rig.socket.display());
     assert!(code == 3 && err.contains(&there), "{code}: {err}");
     // What was done for removed exports is part of the last report.
@@ -235,8 +257,9 @@ fn a_reload_by_command_takes_the_file() {
     let (a, b) = (dir.image("a", 64), dir.image("b", 64));
     let (file, socket) = (dir.path().join("xblade.toml"), dir.path().join("xblade.sock"));
     let head = format!(
-        "interfaces = ['{OURS}']\nprobe = false\n[service]\nstate = 'none'\ncontrol = '{}'\n",
-        socket.display()
+        "interfaces = ['{OURS}']\nprobe = false\n[service]\nstate = 'none'\ncontrol = '{}'\nfolders = ['{}']\n",
+        socket.display(),
+        dir.path().display()
     );
     let one = |address: &str, image: &Image| format!("[[export]]\naddress = '{address}'\npath = '{image}'\n");
     fs::write(&file, head.clone() + &one("0.1", &a)).unwrap();

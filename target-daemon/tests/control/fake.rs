@@ -26,13 +26,13 @@ pub struct Fake {
 impl Fake {
     /// One that answers.
     pub fn new() -> Self {
-        Self::with(None, answer)
+        Self::with([None; 2], answer)
     }
 
     /// One that serves this snapshot.
     #[allow(dead_code, reason = "for the goldens")]
     pub fn of(overview: fn() -> Snapshot) -> Self {
-        Self::with(None, move |ask, log| match ask {
+        Self::with([None; 2], move |ask, log| match ask {
             Request::Snapshot(answer) => answer(overview()),
             other => answer(other, log),
         })
@@ -41,13 +41,13 @@ impl Fake {
     /// One that never answers, and keeps its requests.
     pub fn silent() -> Self {
         let kept = Mutex::new(Vec::new());
-        Self::with(None, move |ask, _| kept.lock().unwrap().push(ask))
+        Self::with([None; 2], move |ask, _| kept.lock().unwrap().push(ask))
     }
 
     /// One that, for every trace, sends this number of requests at once. Like a worker,
     /// it does not wait for the reader.
     pub fn telling(requests: u32) -> Self {
-        Self::with(None, move |ask, log| {
+        Self::with([None; 2], move |ask, log| {
             let Request::Trace { tracer, answer: to } = ask else { return answer(ask, log) };
             to(vec!["eth0".to_owned(), "eth1".to_owned()]);
             let [request, _] = sample::traced();
@@ -58,14 +58,22 @@ impl Fake {
 
     /// One whose socket only a group may use.
     pub fn of_group(group: &str) -> Self {
-        Self::with(Some(group), answer)
+        Self::with([Some(group), None], answer)
     }
 
-    fn with(group: Option<&str>, mut act: impl FnMut(Request, &Mutex<Vec<String>>) + Send + 'static) -> Self {
+    /// One whose socket one group may use to look, and another one also for changes.
+    pub fn of_groups(group: Option<&str>, admins: &str) -> Self {
+        Self::with([group, Some(admins)], answer)
+    }
+
+    fn with(
+        [group, admins]: [Option<&str>; 2],
+        mut act: impl FnMut(Request, &Mutex<Vec<String>>) + Send + 'static,
+    ) -> Self {
         let dir = Dir::new();
         let path = dir.path().join("run/xblade.sock");
         let (asker, from) = control::channel().unwrap();
-        let server = Some(control::start(control::bind(&path, group).unwrap(), asker).unwrap());
+        let server = Some(control::start(control::bind(&path, group, admins).unwrap(), asker).unwrap());
         let (asked, end) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let (log, ends) = (Arc::clone(&asked), Arc::clone(&end));
         let thread = thread::spawn(move || {
@@ -142,10 +150,13 @@ fn answer(ask: Request, log: &Mutex<Vec<String>>) {
         Request::Snapshot(answer) => answer(sample::overview()),
         Request::Configuration(answer) => answer(sample::serve()),
         Request::Change(change, answer) => answer(match change {
-            Change::Add(export) if export.address.slot == 1 => {
+            Change::Add { export, .. } if export.address.slot == 1 => {
                 Err(ControlError::Request("0.1 is exported already: give another address".to_owned()))
             }
-            Change::Add(export) => done(format!("{} added: {:?}", export.address, export.store.file())),
+            Change::Add { export, descriptors } => {
+                let file = export.store.file();
+                done(format!("{} added with {} descriptor(s): {file:?}", export.address, descriptors.len()))
+            }
             Change::Remove { address, force } => {
                 one(address, if force { "removed by force" } else { "removed" })
             }

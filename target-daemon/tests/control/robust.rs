@@ -177,7 +177,7 @@ fn a_full_channel_is_told_of_at_once() {
     let (asker, _asked) = xblade::control::channel().unwrap();
     // None of these requests is taken from the channel.
     while asker.ask(xblade::control::Request::Snapshot(Box::new(|_| ()))) {}
-    let _server = xblade::control::start(xblade::control::bind(&path, None).unwrap(), asker).unwrap();
+    let _server = xblade::control::start(xblade::control::bind(&path, None, None).unwrap(), asker).unwrap();
     let before = Instant::now();
     let answer = get(&path, "/v1/status");
     assert!(answer.status == 503 && answer.error().contains("too much to answer"), "{answer:?}");

@@ -52,7 +52,8 @@ fn one_that_hangs_is_somebodys() {
         }
     }
     assert!(
-        control::bind(&path, None).is_err_and(|said| said.to_string().contains("another xblade has this"))
+        control::bind(&path, None, None)
+            .is_err_and(|said| said.to_string().contains("another xblade has this"))
     );
     drop(hung);
 }
@@ -62,10 +63,10 @@ fn what_another_has_put_there_stays() {
     let dir = Dir::new();
     let path = dir.path().join("xblade.sock");
     fs::write(&path, "mine").unwrap();
-    let said = control::bind(&path, None).unwrap_err();
+    let said = control::bind(&path, None, None).unwrap_err();
     assert!(matches!(said, ControlError::Request(_)) && said.to_string().contains("is no socket"), "{said}");
     fs::remove_file(&path).unwrap();
-    let listener = control::bind(&path, None).unwrap();
+    let listener = control::bind(&path, None, None).unwrap();
     fs::remove_file(&path).unwrap();
     let other = UnixListener::bind(&path).unwrap();
     drop(listener);
@@ -76,15 +77,15 @@ fn what_another_has_put_there_stays() {
 #[test]
 fn what_cannot_be_says_why() {
     let dir = Dir::new();
-    let said = control::bind(&dir.path().join("s"), Some("no-such-group")).unwrap_err();
+    let said = control::bind(&dir.path().join("s"), Some("no-such-group"), None).unwrap_err();
     assert!(
         matches!(said, ControlError::Request(_))
             && said.to_string().contains("groupadd --system no-such-group"),
         "{said}"
     );
     assert!(!dir.path().join("s").exists());
-    let said = control::bind(&dir.path().join("x".repeat(100)), None).unwrap_err();
+    let said = control::bind(&dir.path().join("x".repeat(100)), None, None).unwrap_err();
     assert!(matches!(said, ControlError::Request(_)) && said.to_string().contains("too long"), "{said}");
-    let said = control::bind("/proc/none/s".as_ref(), None).unwrap_err();
+    let said = control::bind("/proc/none/s".as_ref(), None, None).unwrap_err();
     assert!(matches!(said, ControlError::Machine(_)) && said.to_string().contains("/proc/none/s"), "{said}");
 }

@@ -17,7 +17,7 @@ fn socket(dir: &Dir) -> (PathBuf, impl Sized) {
     let (asker, asked) = channel().unwrap();
     thread::spawn(move || answer(&asked));
     let path = dir.path().join("control");
-    let server = start(bind(&path, None).unwrap(), asker).unwrap();
+    let server = start(bind(&path, None, None).unwrap(), asker).unwrap();
     (path, server)
 }
 

@@ -94,7 +94,7 @@ impl Rig {
 
 fn arguments(dir: &Dir, exports: &str) -> String {
     let dir = dir.path().display().to_string();
-    format!("{exports} -i {OURS} --control %/ctl --state %/state --measure-every 0 --host-settings allow")
+    format!("{exports} -i {OURS} --control %/ctl --state %/state --folder % --measure-every 0 --host-settings allow")
         .replace('%', &dir)
 }
 
@@ -258,7 +258,7 @@ fn a_reload_reports_replaced_images_and_does_not_reopen_them() {
     let _ = ["a", "b"].map(|name| dir.image(name, 64));
     let file = dir.path().join("xblade.toml");
     let write = |more: &str| {
-        let text = "interfaces = ['&']\nprobe = false\nmeasure-every = 0\n[service]\ncontrol = '%/ctl'\nstate = 'none'\n\
+        let text = "interfaces = ['&']\nprobe = false\nmeasure-every = 0\n[service]\ncontrol = '%/ctl'\nstate = 'none'\nfolders = ['%']\n\
                     [[export]]\naddress = '0.1'\npath = '%/a'\n";
         let text = text.replace('&', OURS).replace('%', &dir.path().display().to_string());
         fs::write(&file, text + more).unwrap();
@@ -304,6 +304,18 @@ fn over_fuse(options: &str) -> (FuseFile, Rig) {
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     host.until_served(at(0, 1));
     (fuse, Rig { host, daemon, dir, pair })
+}
+
+/// It would be open, but no call on it would work.
+#[apply(needs_root!)]
+fn a_file_system_that_is_for_its_user_alone_is_refused_at_the_start() {
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let fuse = FuseFile::of_root_alone(dir.path(), patterns(0, 4096, 0));
+    let serve = format!("serve --no-probe 0.1={} -i {OURS}", fuse.path().display());
+    let ended = Daemon::spawn(&pair.ours, xblade(&serve)).ended();
+    let said = "cannot use it: Permission denied (os error 13): mount its file system with -o allow_other, or give --user";
+    assert!(ended.status.code() == Some(3) && ended.text.contains(said), "{}", ended.text);
+    Daemon::ready(&pair.ours, xblade(&format!("{serve} --user root"))).stop();
 }
 
 fn write(rig: &mut Rig, lba: u64, version: u64) -> (u8, u8) {

@@ -1,7 +1,7 @@
 //! Files to export, and their directories.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -31,6 +31,8 @@ impl Dir {
         let path = self.0.join(name);
         let bytes: Vec<u8> = (0..sectors).flat_map(sector).collect();
         fs::write(&path, bytes).unwrap();
+        // A reload opens it as the user of the daemon.
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
         Image(path)
     }
 }

@@ -101,8 +101,8 @@ pub const ROWS: &[Key] = &[
         |item| path(item, "\"/run/xblade/xblade.sock\""),
         path_shown
     ),
-    key!("[service]", "control-group", service.control_group, group, group_shown),
-    key!("[service]", "admin-group", service.admin_group, group, group_shown),
+    key!("[service]", "control-group", service.control_group, name, name_shown),
+    key!("[service]", "admin-group", service.admin_group, name, name_shown),
     Key {
         section: "[service]",
         name: "metrics",
@@ -116,6 +116,7 @@ pub const ROWS: &[Key] = &[
     },
     key!("[service]", "state", service.state, |item| path(item, "\"/var/lib/xblade\""), path_shown),
     key!("[service]", "sandbox", service.sandbox, Item::word, word),
+    key!("[service]", "user", service.user, name, name_shown),
     key!("[service]", "folders", service.folders, folders, folders_shown),
 ];
 
@@ -144,8 +145,8 @@ fn folders(item: &Item<'_>) -> Option<Vec<PathBuf>> {
     Some(item.list("[\"/srv\"]")?.iter().filter_map(|one| path(one, "\"/srv\"")?).collect())
 }
 
-fn group(item: &Item<'_>) -> Option<Option<String>> {
-    item.text("\"xblade\"").map(|group| Some(group.to_owned()))
+fn name(item: &Item<'_>) -> Option<Option<String>> {
+    item.text("\"xblade\"").map(|name| Some(name.to_owned()))
 }
 
 fn listener(item: Item<'_>) -> Option<Option<SocketAddr>> {
@@ -171,8 +172,8 @@ fn folders_shown(folders: &[PathBuf]) -> Value {
     texts(folders.iter().map(|folder| folder.display()))
 }
 
-fn group_shown(group: &Option<String>) -> Option<Value> {
-    group.clone().map(Value::from)
+fn name_shown(name: &Option<String>) -> Option<Value> {
+    name.clone().map(Value::from)
 }
 
 fn cores(serve: &Serve) -> Value {

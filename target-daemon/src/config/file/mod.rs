@@ -78,7 +78,10 @@ fn unreadable(path: &Path, source: &io::Error) -> Problem {
              it (chmod a+r FILE)"
         }
         io::ErrorKind::InvalidData => "save the file as UTF-8",
-        io::ErrorKind::PermissionDenied => "run xblade as root, or give read permission",
+        io::ErrorKind::PermissionDenied => {
+            "let the user of this process read it (chmod a+r FILE, and a+x for its folders), or run xblade as root \
+             (--user root)"
+        }
         _ => "give a file",
     };
     Problem::new(format!("{}: cannot read the configuration: {source}", path.display()), remedy)
