@@ -121,7 +121,8 @@ impl Account {
 
     /// The user with this name.
     fn named(name: &str) -> Result<Option<Self>, String> {
-        let Some(user) = User::from_name(name).map_err(|error| error.to_string())? else { return Ok(None) };
+        // An error: there is no list of users, or the name is not in it (getpwnam(3)).
+        let Ok(Some(user)) = User::from_name(name) else { return Ok(None) };
         let groups = CString::new(name).map_err(|error| error.to_string())?;
         let groups = getgrouplist(&groups, user.gid).map_err(|error| error.to_string())?;
         Ok(Some(Self { name: user.name, uid: user.uid, gid: user.gid, groups }))
@@ -130,7 +131,7 @@ impl Account {
     /// An id of the dynamic range that no user has, the same at each start as long as it is free.
     fn unused() -> Self {
         let is_free = |id: &u32| {
-            User::from_uid(Uid::from_raw(*id)).is_ok_and(|user| user.is_none())
+            !matches!(User::from_uid(Uid::from_raw(*id)), Ok(Some(_)))
                 && !Path::new("/run/systemd/dynamic-uid").join(id.to_string()).exists()
         };
         let id = (FIRST..=*DYNAMIC.end()).chain(*DYNAMIC.start()..FIRST).find(is_free).unwrap_or(FIRST);

@@ -57,6 +57,7 @@ const ROWS: &[(&str, &str)] = &[
         "[service]\nmetrics = '127.0.0.1:9464'\nstate = '/var/lib/x'",
     ),
     ("--sandbox off", "[service]\nsandbox = 'off'"),
+    ("--admin-group disk --user daemon", "[service]\nadmin-group = 'disk'\nuser = 'daemon'"),
     ("--folder /srv --folder /dev/vg", "[service]\nsandbox = 'on'\nfolders = ['/srv', '/dev/vg']"),
 ];
 
