@@ -360,7 +360,7 @@ fn golden_commands_that_ask() {
         "trace --count 2",
         "trace --json --every 1 --dropped --count 2",
         "top --once --interval 0.1",
-        "export add 0.1=/srv/y",
+        "export add 0.1=x,store=null,length=8",
         "export remove 0.9",
         "export resize 0.2",
         "masks --clear 0.9",
