@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn it_keeps_what_is_written_and_forgets_what_is_trimmed() {
-        let mut opened = spec("8").open().unwrap();
+        let mut opened = spec("8").open(None).unwrap();
         let store = opened.store.as_mut();
         assert_eq!((store.geometry().sectors, store.geometry().discards), (8, true));
         let read = |store: &mut dyn Store, sector| {
@@ -189,18 +189,19 @@ mod tests {
     #[test]
     fn it_is_volatile_and_other_data_each_time() {
         let spec = spec("1MiB");
-        let opened = spec.open().unwrap();
+        let opened = spec.open(None).unwrap();
         assert_eq!((spec.durability(), spec.path(), spec.read_only()), (Durability::Volatile, None, false));
         assert_eq!(opened.warnings, [Warning::new(FORGETS.to_owned())]);
         assert!(!opened.data.identity.is_lasting());
         assert!(
-            !opened.data.is_same(&spec.data().unwrap()) && !opened.data.is_same(&spec.open().unwrap().data)
+            !opened.data.is_same(&spec.data().unwrap())
+                && !opened.data.is_same(&spec.open(None).unwrap().data)
         );
     }
 
     #[test]
     fn memory_that_is_not_there_is_refused_in_one_line() {
-        let error = spec("100000TiB").open().err().unwrap().problem;
+        let error = spec("100000TiB").open(None).err().unwrap().problem;
         assert!(error.what.starts_with("store=ram: cannot have the memory for length=100000TiB"), "{error}");
         assert_eq!(error.remedy, "give a smaller length, or a file");
     }

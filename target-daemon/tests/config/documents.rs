@@ -59,7 +59,17 @@ fn the_defaults_are_those_that_are_documented() {
     let text = "interfaces = ['eth1']\n[[export]]\naddress = '0.1'\npath = '/d'\n[rings]\nbusy-poll = 1";
     let serve = config::parse("f", text, "").complete().unwrap();
     let shown: toml::Table = config::to_toml(&serve).unwrap().parse().unwrap();
-    let given = ["interfaces", "address", "path", "busy-poll", "allow", "acl", "control-group", "admin-group", "user"];
+    let given = [
+        "interfaces",
+        "address",
+        "path",
+        "busy-poll",
+        "allow",
+        "acl",
+        "control-group",
+        "admin-group",
+        "user",
+    ];
     let mut compared = 0;
     for (section, keys) in KEYS.iter() {
         let table = match section.trim_matches(['[', ']']) {
