@@ -72,9 +72,10 @@ fn source_of(modules: &[&str]) -> String {
 /// Whether the source has this function as a test.
 fn has_test(source: &str, name: &str) -> bool {
     source.split_once(&format!("fn {name}(")).is_some_and(|(before, _)| {
+        let before = before.trim_end_matches("pub ");
         let mut above = before.lines().rev().map(str::trim).skip_while(|line| line.is_empty());
         above
-            .find(|line| !line.starts_with("//"))
+            .find(|line| !line.starts_with("//") && !line.starts_with("#[cfg("))
             .is_some_and(|line| ["#[test]", "#[apply(needs_root!)]"].contains(&line))
     })
 }
