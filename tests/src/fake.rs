@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use xblade::ring::Lane;
+use xblade::ring::{HostKey, Lane};
 use xblade::shelf::{Acl, Export, HostSettings, Segments, Settings};
 use xblade::store::{self, Access, Durability, MemRegion, OpenOptions, RamStore, Ring, Store};
 use xblade::wire::DropReason;
@@ -156,6 +156,7 @@ pub struct FakeTarget {
     pub wakers: Vec<Waker>,
     /// The owners, failures and sizes of the exports.
     pub directory: Arc<Directory>,
+    lanes: Arc<[SharedLane]>,
     /// The time.
     pub clock: TestClock,
     /// Replies by lane, oldest first.
@@ -212,7 +213,14 @@ impl FakeTarget {
             });
         let replies = wires.iter().map(|_| VecDeque::new()).collect();
         let workers = workers.collect();
-        Self { workers, wires, wakers, directory, clock: TestClock::default(), replies }
+        Self { workers, wires, wakers, directory, clock: TestClock::default(), lanes: shared, replies }
+    }
+
+    /// Enters a host into the tables of all lanes, as if it had sent for a while.
+    pub fn enter_host(&self, host: Mac) {
+        for lane in self.lanes.iter() {
+            lane.hosts().add(HostKey::new(host, 0), self.clock.0.get()).expect("an entry");
+        }
     }
 
     /// Makes all workers use this directory.

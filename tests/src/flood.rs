@@ -66,7 +66,7 @@ impl Flood {
     }
 
     /// The next frame.
-    pub fn next(&mut self) -> Vec<u8> {
+    pub fn frame(&mut self) -> Vec<u8> {
         self.sent = self.sent.wrapping_add(1);
         let Self { kind, target, export, sent } = *self;
         let mut src = Mac([2, 0xbd, 0, 0, 0, 1]);

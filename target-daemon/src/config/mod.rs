@@ -21,7 +21,9 @@ pub use cli::{
 };
 pub use client::{AskCommand, ExportCommand, Listed, One, Reach, Trace};
 pub use export::{Export, options};
-pub use file::{Diagnostic, Diagnostics, ExportSpans, KEYS, Loaded, Span, export_from, host_name, load, parse};
+pub use file::{
+    Diagnostic, Diagnostics, ExportSpans, KEYS, Loaded, Span, export_from, host_name, load, parse,
+};
 pub use service::{CONTROL, OnOff, STATE, ServiceOptions};
 pub use show::{to_json, to_table, to_toml};
 pub use top::Top;

@@ -310,7 +310,9 @@ fn undo(
     for export in difference.leaving() {
         let added = match pool.is_leaving(export.address) {
             true => Err(Failure::machine("requests to it are still under way")),
-            false => exports::open_again(export, options, interfaces, held).and_then(|opened| pool.add(opened)),
+            false => {
+                exports::open_again(export, options, interfaces, held).and_then(|opened| pool.add(opened))
+            }
         };
         if let Err(failure) = added {
             error!("{} cannot be served any more: {failure}", export.address);

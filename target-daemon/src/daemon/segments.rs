@@ -171,7 +171,10 @@ mod tests {
         assert_eq!(said(&filters, &[&Vlans::Untagged]), "");
         // The loopback's filter cannot be changed, so the command for that is left out.
         for (vlans, parts) in [
-            (&two, ["frames of VLAN 20, 30, which has no", ": `ip link add link lo name lo.20 type vlan id 20`"]),
+            (
+                &two,
+                ["frames of VLAN 20, 30, which has no", ": `ip link add link lo name lo.20 type vlan id 20`"],
+            ),
             (&many, ["of VLAN 1, 2, 3, 4, 5, 6, 7, 8, ..., which", "name lo.1 type vlan id 1`"]),
             (&Vlans::Any, ["of VLANs that have no VLAN interface", "name lo.N type vlan id N`"]),
         ] {
@@ -189,7 +192,9 @@ mod tests {
             let hidden = hidden(&export, &segments, &[&strips]).map(|problem| problem.to_string());
             assert_eq!(hidden.is_some(), is_hidden, "{text}: {hidden:?}");
             assert_eq!(remarks(&strips, &[&export.vlans]).len(), usize::from(!is_hidden), "{text}");
-            assert!(hidden.is_none_or(|text| text.contains("serve the interface below, or a VLAN interface")));
+            assert!(
+                hidden.is_none_or(|text| text.contains("serve the interface below, or a VLAN interface"))
+            );
         }
         // On another interface it may.
         let elsewhere = Segments { vlans: Vlans::listed([20]), interfaces: Some(Arc::from([1])) };

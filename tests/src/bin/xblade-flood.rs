@@ -8,6 +8,8 @@
 //! random addresses), `writes` (of one sector), `queries`, `broadcasts` (queries to all
 //! exports), `sets` (of the config string). Prints the number of frames sent.
 
+#![allow(clippy::expect_used, clippy::panic)]
+
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
     while began.elapsed() < Duration::from_secs_f64(seconds) {
         if (sent as f64) < began.elapsed().as_secs_f64() * rate {
             // A full queue loses the frame, as a wire would.
-            let _ = socket.send(&flood.next());
+            let _ = socket.send(&flood.frame());
             sent += 1;
         }
     }

@@ -7,6 +7,7 @@ mod changes;
 mod copies;
 mod data;
 mod drain;
+mod fair;
 mod channels;
 mod faults;
 mod faulty;

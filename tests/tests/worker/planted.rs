@@ -89,6 +89,11 @@ fn without_the_order_of_arrival() {
 }
 
 #[test]
+fn with_held_requests_in_order() {
+    caught(Bug::HeldInOrder, &[crate::fair::a_held_write_does_not_overwrite_a_newer_one]);
+}
+
+#[test]
 fn without_the_second_look() {
     caught(Bug::NoSecondLook, &[crate::order::a_write_that_waits_for_a_newer_one_is_late_afterwards]);
 }

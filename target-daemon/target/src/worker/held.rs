@@ -88,10 +88,14 @@ impl HeldRequests {
         self.active.is_empty()
     }
 
+    /// Number of chunks of a host that are held.
+    pub fn of(&self, host: u16) -> u32 {
+        self.queues.get(usize::from(host)).map_or(0, |queue| queue.chunks)
+    }
+
     /// Number of chunks of a host that may still be held.
-    pub fn room(&self, host: u16) -> u32 {
-        let held = self.queues.get(usize::from(host)).map_or(0, |queue| queue.chunks);
-        (self.capacity - self.chunks).saturating_sub(held)
+    fn room(&self, host: u16) -> u32 {
+        (self.capacity - self.chunks).saturating_sub(self.of(host))
     }
 
     /// How many descriptors a host may have in the ring of a lane. If nothing is held, most

@@ -70,7 +70,8 @@ impl HostFinder {
         }
         let is_found_fast = index != UNKNOWN_HOST && ether.tags.is_none();
         self.last = (is_found_fast.then_some(ether.src), self.base + index);
-        (self.last.1, std::mem::replace(&mut self.last_key, key) != key)
+        let before = std::mem::replace(&mut self.last_key, key);
+        (self.last.1, before != key && before != HostKey::NONE)
     }
 
     /// Counts a frame of this length of the last host.

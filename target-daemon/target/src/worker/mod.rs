@@ -83,7 +83,7 @@ use self::messages::{Finished, Inbound};
 use self::pass::Pass;
 use self::trace::Tracing;
 use crate::command;
-use crate::ring::{BATCH, Candidates, Frame, Lane, NoChunks, Rings, TxFull};
+use crate::ring::{BATCH, Candidates, FRAGMENTS_MAX, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Export;
 use crate::store::Ring;
 use crate::wire::aoe::{Command, Header, Role};
@@ -241,14 +241,16 @@ impl<R: Rings> LaneState<R> {
     /// Whether so few chunks are free, or so many with the kernel for sending, that hosts may
     /// have only their share of them.
     fn is_short_of_room(&self) -> bool {
-        self.lane.has_fewer_free(self.lane.umem().chunks() / 8) || self.is_sending_much()
+        self.lane.has_fewer_free(self.lane.umem().chunks() / 4) || self.is_sending_much()
     }
 
     /// Whether a request may be executed of a host that has this many chunks in use: as many
     /// are left for others.
     fn has_room_for(&self, busy: u32) -> bool {
         let free = self.lane.chunks_free();
-        (busy < free || busy == 0) && !self.is_sending_much()
+        let needed = (self.lane.umem().chunks() / 8).min(FRAGMENTS_MAX as u32);
+        // Without anything under way, waiting would not free any.
+        (busy == 0 || busy < free && free >= needed) && !self.is_sending_much()
     }
 
     fn is_sending_much(&self) -> bool {
@@ -446,8 +448,14 @@ impl<R: Rings> Worker<R> {
     /// Holds a received request until its host's turn.
     fn hold(&mut self, at: usize, frame: Frame, head: &Head, now_ns: u64) {
         let Addressee::One(owner) = head.to else { return self.admit(at, frame, head, now_ns) };
+        let held = self.held.of(head.host);
+        let free = self.lanes.get(at).map_or(0, |own| own.lane.chunks_free());
         let since_ns = self.pass.since_ns(owner.worker == self.index);
-        let refused = self.held.push(Held { frame, head: *head, at, received_ns: now_ns, since_ns });
+        let refused = match held == 0 || held + self.busy.of(head.host) < free {
+            true => self.held.push(Held { frame, head: *head, at, received_ns: now_ns, since_ns }),
+            // No more chunks than are left for others.
+            false => Err(frame),
+        };
         if let Err(frame) = refused {
             self.stats.counters.over_share += 1;
             self.release(at, frame);
