@@ -73,6 +73,7 @@ impl Rig {
         let state = self.state.path().display().to_string();
         let mut arguments = vec![format!("0.1={}", image.display())];
         arguments.extend(["--interface", OURS, "--no-probe"].map(str::to_owned));
+        arguments.extend(["--host-settings", "allow"].map(str::to_owned));
         if !more.contains(&"--state") {
             arguments.extend(["--state".to_owned(), state]);
         }

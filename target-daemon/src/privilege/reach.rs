@@ -37,11 +37,16 @@ const READ: [&str; 4] = ["/etc/machine-id", "/etc/ethers", "/proc/meminfo", "/sy
 
 /// For a configuration file directly in one of these, only the file is allowed, not the
 /// directory.
-const SHARED: [&str; 12] =
-    ["/", "/boot", "/etc", "/home", "/media", "/mnt", "/root", "/run", "/tmp", "/usr", "/var", "/var/tmp"];
+const SHARED: [&str; 13] = [
+    "/", "/boot", "/dev/shm", "/etc", "/home", "/media", "/mnt", "/root", "/run", "/tmp", "/usr", "/var",
+    "/var/tmp",
+];
 
 /// The same for a file anywhere below these.
 const SYSTEM: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+/// But not below this.
+const SHM: &str = "/dev/shm";
 
 /// What may be exported by its path after the start.
 #[derive(Debug)]
@@ -106,7 +111,7 @@ fn lies_in(path: &Path, places: &[PathBuf], configured: bool) -> Result<(), Stri
 /// Whether a directory is one of the system's, which is not to be given to a user.
 pub fn is_shared(folder: &Path) -> bool {
     SHARED.iter().any(|shared| folder == Path::new(shared))
-        || SYSTEM.iter().any(|system| folder.starts_with(system))
+        || !folder.starts_with(SHM) && SYSTEM.iter().any(|system| folder.starts_with(system))
 }
 
 /// The directory of the configuration file, or the file alone if the directory is shared.
