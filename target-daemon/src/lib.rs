@@ -14,6 +14,8 @@
 pub mod config;
 /// The control interface of a running daemon: requests and replies.
 pub mod control;
+/// Text from files, and for people.
+pub mod text;
 /// Restricts what the serving process may do: capabilities, files, system calls.
 pub mod privilege;
 /// The log; writing to it never blocks on a slow reader.

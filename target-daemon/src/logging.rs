@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::privilege::{self, Role};
+use crate::text::printable;
 
 /// The most bytes that wait for a reader.
 const BYTES_MAX: usize = 1 << 20;
@@ -164,7 +165,32 @@ pub fn init(serves: bool) {
             builder.write_style(env_logger::WriteStyle::Always);
         }
     }
-    builder.init();
+    let lines = builder.build();
+    log::set_max_level(lines.filter());
+    // Fails only if there is a log already.
+    let _ = log::set_boxed_logger(Box::new(OneLine(lines)));
+}
+
+/// A message is one line, whatever the names in it are.
+struct OneLine(env_logger::Logger);
+
+impl log::Log for OneLine {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.0.matches(record) {
+            let message = record.args().to_string();
+            let mut line = log::Record::builder();
+            line.metadata(record.metadata().clone());
+            self.0.log(&line.args(format_args!("{}", printable(&message))).build());
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
 }
 
 /// Writes text to the log as it is.

@@ -10,6 +10,7 @@ use xblade::control::{CallError, client};
 use xblade::daemon;
 use xblade::logging;
 use xblade::steer::steer;
+use xblade::text::printable;
 use xblade::top;
 use xblade::tune::{Mark, tune};
 
@@ -64,7 +65,7 @@ fn configuration(args: ServeArgs) -> Result<Serve, u8> {
 /// Prints an error, and turns it into this exit code.
 fn exit<E: Display>(code: u8) -> impl Fn(E) -> u8 {
     move |error| {
-        eprintln!("{error}");
+        eprintln!("{}", printable(&error.to_string()));
         code
     }
 }
@@ -75,19 +76,23 @@ fn load(path: &Path) -> Result<Loaded, u8> {
 
 /// The configuration in a file, if it has no errors.
 fn complete(path: &Path) -> Result<Serve, u8> {
-    load(path)?.complete().map_err(exit(REQUEST))
+    load(path)?.complete().map_err(|faults| {
+        eprintln!("{faults}");
+        REQUEST
+    })
 }
 
 fn serve(options: &Serve, config: Option<&Path>) -> Result<(), u8> {
     daemon::serve(options, config).map_err(|failure| {
         // Not through the log: like clap's errors, it must appear whatever RUST_LOG is.
-        logging::say(&format!("error: {failure}\n"));
+        logging::say(&format!("error: {}\n", printable(&failure.to_string())));
         failure.exit_code
     })
 }
 
 fn called(error: CallError) -> u8 {
-    eprintln!("{error}");
+    // A reload reports the faults of a file on several lines.
+    error.to_string().lines().for_each(|line| eprintln!("{}", printable(line)));
     error.exit_code
 }
 
@@ -138,7 +143,7 @@ fn check_file(path: &Path) -> Result<(), u8> {
         eprintln!("On this machine:");
     }
     for text in everywhere {
-        eprintln!("{text}");
+        eprintln!("{}", printable(&text));
     }
     if !misfits.is_empty() {
         eprintln!("{}", loaded.faults.others(misfits));
@@ -151,7 +156,7 @@ fn check_file(path: &Path) -> Result<(), u8> {
             let (exports, on) = (loaded.serve.exports.len(), loaded.serve.interfaces.join(", "));
             println!(
                 "{}: no faults: {exports} export{} on {on}",
-                path.display(),
+                printable(&path.display().to_string()),
                 if exports == 1 { "" } else { "s" }
             );
             machine(is_fit)

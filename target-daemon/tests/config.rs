@@ -11,6 +11,8 @@ mod documents;
 mod golden;
 #[path = "config/imports.rs"]
 mod imports;
+#[path = "config/limits.rs"]
+mod limits;
 #[path = "config/messages.rs"]
 mod messages;
 #[path = "config/one_meaning.rs"]

@@ -48,6 +48,8 @@ mod host_settings;
 mod image;
 #[path = "process/interfaces.rs"]
 mod interfaces;
+#[path = "process/limits.rs"]
+mod limits;
 #[path = "process/link_changes.rs"]
 mod link_changes;
 #[path = "process/load.rs"]

@@ -39,7 +39,7 @@ pub use occupant::Occupant;
 pub use packet::PacketSocket;
 pub use program::{MapError, Mode, Owned, Program};
 pub use stack::{above, lowest_first, pairs};
-pub use xblade_ebpf::{ACL_MAX, Counter};
+pub use xblade_ebpf::{ACL_MAX, Counter, OWNERS_MAX};
 
 /// The current name of the interface with this index; `None` if there is none in this
 /// network namespace.

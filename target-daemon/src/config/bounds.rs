@@ -12,3 +12,9 @@ pub fn ring(entries: u32) -> Result<u32, &'static str> {
     let fits = entries.is_power_of_two() && (64..=1 << 16).contains(&entries);
     fits.then_some(entries).ok_or("give a power of two from 64 to 65536")
 }
+
+/// The most exports of one process: the entries of the XDP program's map of their owners.
+pub const EXPORTS_MAX: usize = 4096;
+
+/// The most hosts that access lists may name together: the entries of the XDP program's map.
+pub const HOSTS_MAX: usize = 4096;

@@ -1,5 +1,6 @@
 //! The command line, parsed by clap.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -165,7 +166,7 @@ pub struct Serve {
     pub initiators: u16,
 
     /// Serve only initiators with these MAC addresses; without it, all.
-    #[arg(long = "allow", value_name = "MAC", value_delimiter = ',')]
+    #[arg(long = "allow", value_name = "MAC", value_delimiter = ',', value_parser = export::host)]
     pub allow: Vec<Mac>,
 
     /// Whether hosts may set config strings, MAC masks and reservations.
@@ -272,10 +273,8 @@ impl Serve {
         if lists().any(<[Mac]>::is_empty) {
             return Vec::new();
         }
-        let mut all: Vec<Mac> = lists().flatten().copied().collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+        let all: BTreeSet<Mac> = lists().flatten().copied().collect();
+        all.into_iter().collect()
     }
 }
 

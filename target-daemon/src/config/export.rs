@@ -1,5 +1,6 @@
 //! One export on the command line: `SHELF.SLOT=PATH[,OPTION...]`.
 
+use std::error::Error;
 use std::str::FromStr;
 
 use clap::ValueEnum;
@@ -121,6 +122,20 @@ impl FromStr for Export {
     }
 }
 
+/// Refuses an address that no host sends from.
+pub(super) fn of_host(mac: Mac) -> Result<Mac, Problem> {
+    if mac.is_multicast() || mac.is_zero() {
+        let remedy = "give the address that `ip link` shows on the host";
+        return Err(Problem::new(format!("{mac} is not the address of a host"), remedy));
+    }
+    Ok(mac)
+}
+
+/// As [`of_host`], from text.
+pub(super) fn host(text: &str) -> Result<Mac, Box<dyn Error + Send + Sync>> {
+    Ok(of_host(text.parse()?)?)
+}
+
 impl Given {
     /// Parses one option in the form of the command line.
     pub(super) fn add(&mut self, text: &str) -> Result<(), Problem> {
@@ -166,7 +181,8 @@ impl Given {
         }
         let macs = self.allow.get_or_insert_default();
         if !everybody {
-            macs.push(value.parse().map_err(|error: MacError| impossible(&error.to_string()))?);
+            let mac = value.parse().map_err(|error: MacError| impossible(&error.to_string()))?;
+            macs.push(of_host(mac)?);
         }
         Ok(())
     }

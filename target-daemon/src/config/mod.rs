@@ -14,7 +14,7 @@ mod tune;
 mod vblade;
 
 pub use crate::store::in_largest_unit;
-pub use bounds::ring;
+pub use bounds::{EXPORTS_MAX, HOSTS_MAX, ring};
 pub use cli::{
     AutoOff, Check, Cli, Command, HostSettings, Idle, Import, RingOptions, Serve, ServeArgs, Show, Spread,
     XdpMode,
@@ -28,4 +28,4 @@ pub use service::{CONTROL, OnOff, STATE, ServiceOptions};
 pub use show::{to_json, to_table, to_toml};
 pub use top::Top;
 pub use tune::{CoreList, Demands, Mode, Steer, Tune};
-pub use vblade::{Imported, Vblade, import};
+pub use vblade::{Imported, Vblade, import, import_texts};

@@ -26,6 +26,12 @@ fn listener(text: &str) -> Result<Option<SocketAddr>, &'static str> {
     or_none(text).map_err(|_| "give an address with its port, as 127.0.0.1:9464, or none")
 }
 
+/// Parses the name of a machine.
+pub(super) fn host_name(text: &str) -> Result<String, &'static str> {
+    let is_name = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    is_name.then(|| text.to_owned()).ok_or("give a name without port and path, as storage.example")
+}
+
 /// Yes or no.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnOff {
@@ -59,6 +65,11 @@ pub struct ServiceOptions {
     /// Where to give metrics over HTTP, for example 127.0.0.1:9464, or none.
     #[arg(long, value_name = "ADDRESS:PORT|none", default_value = NONE, value_parser = listener)]
     pub metrics: option::Option<SocketAddr>,
+
+    /// A name by which the metrics may be asked for, besides addresses, localhost
+    /// and the name of this machine; repeat it for more.
+    #[arg(long = "metrics-name", value_name = "NAME", value_parser = host_name)]
+    pub metrics_names: Vec<String>,
 
     /// The folder that keeps config strings, MAC masks and reservations over
     /// restarts, or none: then they are lost.

@@ -62,7 +62,7 @@ pub fn reason(bytes: &[u8]) -> Result<String, String> {
     if reason.is_empty() {
         return Err(format!("the reason is empty: say what was checked, for the log: send {example}"));
     }
-    Ok(reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
+    Ok(reason.to_owned())
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8], example: &str) -> Result<T, String> {

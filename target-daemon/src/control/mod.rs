@@ -38,6 +38,6 @@ pub use print::stats;
 pub use request::{
     Answer, Change, ChangeReport, Changed, ControlError, Request, RequestQueue, RequestSender, channel,
 };
-pub use server::{Handle, start};
+pub use server::{Handle, converse, start};
 pub use snapshot::Snapshot;
-pub use socket::{Listener, bind, socket_of};
+pub use socket::{Listener, bind, check as check_socket, socket_of};

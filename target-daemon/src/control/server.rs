@@ -3,12 +3,13 @@
 //! answers.
 //!
 //! The number of connections is limited, and so are the duration and the bytes of each. A
-//! client cannot cost more than that.
+//! client cannot cost more than that, and those that ask for nothing make room for others.
 
 use std::io;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper::Request;
@@ -21,16 +22,17 @@ use log::warn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::sleep;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
 
 use super::caller::{Caller, Deadline};
 use super::socket::{Listener, SocketFile};
-use super::stream::Receiving;
+use super::stream::{Descriptors, Receiving};
 use super::{RequestSender, routes};
 use crate::privilege::{self, Role};
 
-/// Maximum number of clients of the control socket. More wait to be accepted.
+/// Maximum number of clients of the control socket.
 const CONNECTIONS_MAX: usize = 256;
 
 /// Maximum size of the request line and all headers, in bytes.
@@ -42,6 +44,12 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(5);
 /// Maximum duration of a connection, longer than the longest wait for an answer. A stream
 /// extends it.
 const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long an answer of the metrics listener may take while others wait for a connection.
+const METRICS_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often to look for a connection to close while a client waits for one.
+const MAKE_ROOM_EVERY: Duration = Duration::from_millis(100);
 
 /// Pause after a failed accept: too many open files.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -109,7 +117,7 @@ impl Drop for Handle {
 }
 
 /// A connection, of either kind of socket.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
@@ -130,52 +138,128 @@ impl Socket {
         }
     }
 
-    /// Waits for a client. Returns who it is, for the control socket.
-    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<Caller>)> {
+    /// Waits for a client.
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Client)> {
         Ok(match self {
             Self::Control(socket, admins) => {
                 let (stream, _) = socket.accept().await?;
                 let caller = Caller::of(&stream, *admins, Deadline::after(CONNECTION_WITHIN));
-                match caller.may_change {
-                    true => (Box::new(Receiving::new(stream, caller.descriptors.clone())), Some(caller)),
+                let stream: Box<dyn Stream> = match caller.may_change {
+                    true => Box::new(Receiving::new(stream, caller.descriptors.clone())),
                     // The kernel drops the descriptors of others.
-                    false => (Box::new(stream), Some(caller)),
-                }
+                    false => Box::new(stream),
+                };
+                (stream, Client { caller: Some(caller), peer: None })
             }
-            Self::Metrics(socket) => (Box::new(socket.accept().await?.0), None),
+            Self::Metrics(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                (Box::new(stream), Client { caller: None, peer: Some(peer.ip()) })
+            }
         })
+    }
+
+    /// An answer that takes longer makes room for other clients. Those on the control socket
+    /// may wait for a store, or read a trace.
+    fn answers_within(&self) -> Option<Duration> {
+        match self {
+            Self::Control(..) => None,
+            Self::Metrics(_) => Some(METRICS_WITHIN),
+        }
     }
 }
 
+/// Who has connected.
+struct Client {
+    /// The process, on the control socket.
+    caller: Option<Caller>,
+    /// The address of a client in the network.
+    peer: Option<IpAddr>,
+}
+
+/// Accepts clients. If there are too many, one that has not asked yet makes room.
 async fn accept(socket: Socket, connections_max: usize, router: Router) {
     let places = Arc::new(Semaphore::new(connections_max));
+    let mut open: Vec<Open> = Vec::new();
     let mut event = false;
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        match socket.accept().await {
-            Ok((stream, caller)) => {
-                tokio::spawn(connection(stream, caller, router.clone(), place));
-            }
+    loop {
+        let (stream, client) = match socket.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 if !std::mem::replace(&mut event, true) {
                     warn!("{}: cannot accept a connection: {error}", socket.name());
                 }
                 sleep(ACCEPT_AGAIN_AFTER).await;
+                continue;
             }
-        }
+        };
+        open.retain(|one| !one.task.is_finished());
+        let place = loop {
+            if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                break place;
+            }
+            make_room(&mut open, socket.answers_within());
+            // The place becomes free when the task is gone.
+            if let Ok(Ok(place)) = timeout(MAKE_ROOM_EVERY, Arc::clone(&places).acquire_owned()).await {
+                break place;
+            }
+        };
+        let asked = Arc::<OnceLock<Instant>>::default();
+        let Client { caller, peer } = client;
+        let connection = connection(stream, caller, router.clone(), Arc::clone(&asked));
+        let task = tokio::spawn(async move {
+            connection.await;
+            drop(place);
+        });
+        open.push(Open { peer, asked, task: task.abort_handle() });
     }
 }
 
+/// An open connection.
+struct Open {
+    /// The address of a client in the network.
+    peer: Option<IpAddr>,
+    /// When its request had arrived.
+    asked: Arc<OnceLock<Instant>>,
+    task: AbortHandle,
+}
+
+/// Closes a connection: the oldest that has not asked yet, of the client that has most of these.
+/// If all have asked, the oldest whose answer takes longer than this.
+fn make_room(open: &mut Vec<Open>, answers_within: Option<Duration>) {
+    let idle = || open.iter().enumerate().filter(|(_, one)| one.asked.get().is_none());
+    let of_peer = |peer: Option<IpAddr>| idle().filter(|(_, other)| other.peer == peer).count();
+    // Of several, `max_by_key` takes the last.
+    let oldest_idle = idle().rev().max_by_key(|(_, one)| of_peer(one.peer)).map(|(at, _)| at);
+    let is_late =
+        |one: &Open| one.asked.get().zip(answers_within).is_some_and(|(at, most)| at.elapsed() > most);
+    if let Some(at) = oldest_idle.or_else(|| open.iter().position(is_late)) {
+        open.remove(at).task.abort();
+    }
+}
+
+/// Answers the client at the other end of this stream, as one of the control socket.
+pub async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, sender: RequestSender) {
+    let caller = Caller {
+        who: "uid 0, process 0".to_owned(),
+        may_change: true,
+        descriptors: Descriptors::default(),
+        deadline: Deadline::after(CONNECTION_WITHIN),
+    };
+    connection(Box::new(stream), Some(caller), routes::router(sender, None), Arc::default()).await;
+}
+
 /// Serves one request.
-async fn connection(
+pub(super) async fn connection(
     stream: Box<dyn Stream>,
     caller: Option<Caller>,
     router: Router,
-    _place: OwnedSemaphorePermit,
+    asked: Arc<OnceLock<Instant>>,
 ) {
     let deadline =
         caller.as_ref().map_or_else(|| Deadline::after(CONNECTION_WITHIN), |one| one.deadline.clone());
     let inner = TowerToHyperService::new(router);
     let service = service_fn(|mut request: Request<Incoming>| {
+        let _ = asked.set(Instant::now());
         if let Some(caller) = &caller {
             request.extensions_mut().insert(caller.clone());
         }

@@ -81,16 +81,10 @@ const PATH_MAX: usize = 90;
 ///
 /// The configuration is wrong, or the machine.
 pub fn bind(path: &Path, group: Option<&str>, admins: Option<&str>) -> Result<Listener, ControlError> {
-    let group = group.map(|name| gid("control-group", name)).transpose()?;
-    let admins = admins.map(|name| Ok((gid("admin-group", name)?, name.to_owned()))).transpose()?;
-    let group = group.or(admins.as_ref().map(|(group, _)| *group));
+    let (group, admin_group) = check(path, group, admins)?;
+    let admins = admin_group.zip(admins.map(str::to_owned));
+    let group = group.or(admin_group);
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Err(foreign(path)) };
-    if path.as_os_str().len() > PATH_MAX {
-        return Err(ControlError::Request(format!(
-            "{}: is too long for a socket (at most {PATH_MAX} bytes): give a shorter path (--control PATH)",
-            path.display()
-        )));
-    }
     let failed = |what| {
         move |error: io::Error| {
             let path = path.display();
@@ -122,6 +116,29 @@ pub fn bind(path: &Path, group: Option<&str>, admins: Option<&str>) -> Result<Li
         failed("its rights")(error)
     })?;
     Ok(Listener { accept, file, admins })
+}
+
+/// The numbers of the two groups.
+type Groups = (Option<u32>, Option<u32>);
+
+/// Checks what can be checked without creating it: the path, and that there are the groups.
+///
+/// # Errors
+///
+/// The configuration is wrong.
+pub fn check(path: &Path, group: Option<&str>, admins: Option<&str>) -> Result<Groups, ControlError> {
+    let group = group.map(|name| gid("control-group", name)).transpose()?;
+    let admins = admins.map(|name| gid("admin-group", name)).transpose()?;
+    if path.as_os_str().len() > PATH_MAX {
+        return Err(ControlError::Request(format!(
+            "{}: is too long for a socket (at most {PATH_MAX} bytes): give a shorter path (--control PATH)",
+            path.display()
+        )));
+    }
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => Err(foreign(path)),
+        _ => Ok((group, admins)),
+    }
 }
 
 /// The error for a file that is not a socket.
@@ -180,13 +197,9 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))
 }
 
-/// Succeeds if the path is unused, or is a socket on which no process listens.
+/// Succeeds if there is no socket, or one on which no process listens.
 fn is_free(path: &Path) -> Result<(), ControlError> {
-    let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
-    if !there.file_type().is_socket() {
-        return Err(foreign(path));
-    }
-    if !is_answered(path) {
+    if !path.exists() || !is_answered(path) {
         return Ok(());
     }
     let at =

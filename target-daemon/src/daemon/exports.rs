@@ -10,7 +10,7 @@ use super::interface::{Interface, facts_of, names_of};
 use super::quarantine;
 use super::segments;
 use super::state_writer;
-use crate::config::{self, Serve};
+use crate::config::{self, EXPORTS_MAX, Serve};
 use crate::privilege;
 use crate::shelf::{Acl, Export, HostSettings, Settings};
 use crate::store::disk::Persist;
@@ -18,6 +18,7 @@ use crate::store::{
     self, Access, Data, Durability, Handed, OpenError, OpenErrorKind, OpenFile, Problem, SECTOR_BYTES,
     StoreSpec,
 };
+use crate::text;
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
 
@@ -125,6 +126,7 @@ pub fn open(options: &Serve, interfaces: &[Interface]) -> Result<(Vec<Opened>, V
     {
         return Err(Failure::request(format!("{address} is given twice: give each export its own address")));
     }
+    check_count(options.exports.len())?;
     let (mut opened, mut refused) = (Vec::new(), Vec::new());
     let (folder, names) = (options.service.state.as_deref(), names_of(interfaces));
     for wanted in &options.exports {
@@ -145,6 +147,17 @@ pub fn open(options: &Serve, interfaces: &[Interface]) -> Result<(Vec<Opened>, V
         (true, Some(Refused { why, .. })) => Err(Failure::machine(why.clone())),
         _ => Ok((opened, refused)),
     }
+}
+
+/// Refuses more exports than the XDP program has room for.
+pub fn check_count(exports: usize) -> Result<(), Failure> {
+    if exports <= EXPORTS_MAX {
+        return Ok(());
+    }
+    Err(Failure::request(format!(
+        "{exports} exports are more than xblade serves, {EXPORTS_MAX}: remove others first, or start another xblade for \
+         them on an interface of its own"
+    )))
 }
 
 /// The hosts that may use an export.
@@ -328,11 +341,11 @@ pub fn failure(error: OpenError) -> Failure {
 /// machines and between images.
 fn names(export: &config::Export) -> Names {
     let (address, path) = (export.address, export.store.label());
-    let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
+    let machine = text::read(Path::new("/etc/machine-id")).unwrap_or_default();
     // The path as given: a link to a device may point to another one tomorrow.
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let parts =
-        [machine.as_slice(), path.as_os_str().as_encoded_bytes(), &export.store.offset_bytes().to_le_bytes()];
+        [machine.as_bytes(), path.as_os_str().as_encoded_bytes(), &export.store.offset_bytes().to_le_bytes()];
     let hash = parts
         .into_iter()
         .flatten()

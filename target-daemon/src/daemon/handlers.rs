@@ -112,7 +112,8 @@ pub fn reload(served: &mut Served<'_>, force: bool) -> Changed {
     match &outcome {
         Ok(changed) if changed.lines.is_empty() => log::info!("reloaded: nothing has changed"),
         Ok(changed) => log::info!("reloaded: {} change(s)", changed.lines.len()),
-        Err(refusal) => log::error!("reload: {refusal}"),
+        // Those of a file have several lines each.
+        Err(refusal) => refusal.to_string().lines().for_each(|line| log::error!("reload: {line}")),
     }
     outcome.map(|mut changed| {
         // No changes, but the caller must know them.

@@ -395,6 +395,9 @@ pub fn seed() -> u64 {
     RandomState::new().build_hasher().finish() | 1
 }
 
+// The limits that the configuration knows are those of the XDP program.
+const _: () = assert!(config::HOSTS_MAX == link::ACL_MAX && config::EXPORTS_MAX == link::OWNERS_MAX);
+
 fn load_program(facts: &Facts, options: &Serve, workers: usize) -> Result<Program, Failure> {
     let acl: Vec<[u8; 6]> = options.allowed_somewhere().into_iter().map(|mac| mac.0).collect();
     // With one worker there is no choice to make.

@@ -103,7 +103,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         .transpose()
         .context("cannot serve the control socket")?;
     let metrics = metrics
-        .map(|listener| metrics::start(listener, sender.clone()))
+        .map(|listener| metrics::start(listener, options.service.metrics_names.clone(), sender.clone()))
         .transpose()
         .context("cannot give metrics")?;
     let mut served = control::Served {

@@ -161,7 +161,7 @@ pub fn sockets(options: &Serve, queue: u32, workers: usize, kernel: (u32, u32)) 
 const KERNEL_SHARES: (u32, u32) = (6, 18);
 
 /// Refuses shared queues on kernels that cannot do it.
-fn check_spread(options: &Serve, (major, minor): (u32, u32)) -> Result<(), Failure> {
+pub fn check_spread(options: &Serve, (major, minor): (u32, u32)) -> Result<(), Failure> {
     if options.spread != Spread::All || (major, minor) >= KERNEL_SHARES {
         return Ok(());
     }

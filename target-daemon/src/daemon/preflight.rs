@@ -5,8 +5,10 @@
 use super::exports;
 use super::failure::Failure;
 use super::interface;
+use super::plan;
 use super::quarantine;
 use super::segments;
+use super::state_writer;
 use crate::config::{Diagnostic, Export, ExportSpans, Loaded, Span};
 use crate::control::{self, metrics};
 use crate::link::{self, Facts};
@@ -21,12 +23,43 @@ pub fn problems(loaded: &Loaded) -> (Vec<Diagnostic>, Vec<String>) {
     faults.extend(two_ways(loaded));
     faults.extend(cores(loaded));
     faults.extend(metrics(loaded));
-    let everywhere = match link::missing_capabilities() {
+    faults.extend(workers(loaded));
+    let mut everywhere = match link::missing_capabilities() {
         Ok(missing) if missing.is_empty() => Vec::new(),
         Ok(missing) => vec![lacking(&missing)],
         Err(e) => vec![format!("cannot read own capabilities: {e}")],
     };
+    everywhere.extend(service(loaded));
     (faults, everywhere)
+}
+
+/// What is wrong with the kernel, the control socket and the state folder.
+fn service(loaded: &Loaded) -> Vec<String> {
+    let service = &loaded.serve.service;
+    let (group, admins) = (service.control_group.as_deref(), service.admin_group.as_deref());
+    let control = service.control.as_deref().map(|path| control::check_socket(path, group, admins).map(drop));
+    let state = service.state.as_deref().map(state_writer::check_folder);
+    let mut problems: Vec<String> = control.and_then(Result::err).iter().map(ToString::to_string).collect();
+    problems.extend(state.and_then(Result::err).iter().map(ToString::to_string));
+    problems.extend(plan::check_spread(&loaded.serve, link::kernel()).err().iter().map(ToString::to_string));
+    problems
+}
+
+/// Exports that name a worker that there will not be.
+fn workers(loaded: &Loaded) -> Vec<Diagnostic> {
+    let names = interface::names(&loaded.serve.interfaces).unwrap_or_default();
+    let queues: Vec<u32> =
+        names.iter().filter_map(|name| interface::usable(name).ok()).map(|facts| facts.queues).collect();
+    if queues.is_empty() {
+        return Vec::new();
+    }
+    let workers = plan::workers(&loaded.serve, queues.into_iter());
+    let one = |(export, ExportSpans { path: at, .. }): (&Export, &ExportSpans)| {
+        let worker = export.worker.map(usize::from).filter(|worker| *worker >= workers)?;
+        let what = plan::no_such_worker(export.address, worker, workers).to_string();
+        Some(Diagnostic::value(at.clone(), what, "name one that there is, or leave worker out"))
+    };
+    loaded.serve.exports.iter().zip(&loaded.exports).filter_map(one).collect()
 }
 
 /// The error for missing capabilities.
@@ -75,8 +108,15 @@ fn files(loaded: &Loaded) -> Vec<Diagnostic> {
         if let Err(error) = export.store.examine(None) {
             return Some(fault(at, Failure::machine(error).problem()));
         }
-        let data = export.store.data().filter(|_| !export.force)?;
-        let folder = loaded.serve.service.state.as_deref();
+        let (data, folder) = (export.store.data()?, loaded.serve.service.state.as_deref());
+        if let Some(folder) = folder
+            && let Err(failure) = state_writer::check_state(export, &data, folder)
+        {
+            return Some(fault(at, failure.problem()));
+        }
+        if export.force {
+            return None;
+        }
         quarantine::check_kept(export, &data, folder, &interfaces).err().map(|why| fault(at, why))
     };
     loaded.serve.exports.iter().zip(&loaded.exports).filter_map(one).collect()

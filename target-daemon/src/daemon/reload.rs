@@ -16,6 +16,7 @@ use crate::control::{ChangeReport, Changed, ControlError};
 use crate::link;
 use crate::shelf::Segments;
 use crate::store::Durability;
+use crate::text::printable;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::wire::vlan::Vlans;
@@ -122,6 +123,7 @@ fn prepare<'a>(
     held: &HeldFiles,
 ) -> Result<Prepared<'a>, Failure> {
     let Served { pool, interfaces, .. } = served;
+    exports::check_count(next.exports.len())?;
     refuse_no_interface(&served.options, next)?;
     refuse_what_needs_a_restart(&served.options, next)?;
     let reopened = || difference.reopened.iter().map(|(_, next)| next);
@@ -293,7 +295,7 @@ fn served_files(pool: &WorkerPool, difference: &Difference) -> HeldFiles {
 
 /// The answer to a change that was not made.
 pub fn refusal(failure: Failure) -> ControlError {
-    let text = format!("nothing was changed: {failure}");
+    let text = format!("nothing was changed: {}", printable(&failure.to_string()));
     if failure.exit_code == 2 { ControlError::Request(text) } else { ControlError::Machine(text) }
 }
 

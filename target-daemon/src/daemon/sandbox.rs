@@ -59,6 +59,12 @@ pub fn enter(
             );
         }
     }
+    let owner = account.map_or_else(|| rustix::process::geteuid().as_raw(), Account::uid);
+    if let Some(state) = &service.state
+        && let Err(e) = state_writer::restrict(state, owner)
+    {
+        warn!("{}: others may read the state of hosts: {e}", state.display());
+    }
     for folder in service.folders.iter().filter(|folder| !folder.is_dir()) {
         let folder = folder.display();
         warn!(

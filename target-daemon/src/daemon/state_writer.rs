@@ -8,9 +8,10 @@
 //! file comes from the first path of the export.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -35,6 +36,12 @@ const WAITING_MAX: usize = 64;
 
 /// More than a state takes, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The mode of a state file: what hosts have set is not for every user.
+const FILE_MODE: u32 = 0o640;
+
+/// The mode of the state directory.
+const FOLDER_MODE: u32 = 0o750;
 
 /// How long to wait before a failed write is retried.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -112,13 +119,48 @@ impl StateWriter {
 
 /// Creates the state directory if it does not exist.
 pub fn make_folder(folder: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(folder).map_err(|e| {
+    DirBuilder::new().mode(FOLDER_MODE).recursive(true).create(folder).map_err(|e| {
         if let Some(failure) = no_folder(folder, &e) {
             return failure;
         }
         let what = format!("{}: cannot make the folder for state", folder.display());
         Failure::system(&what, format!("{e}: give another one by --state, or none"))
     })
+}
+
+/// Fails if there is something else in the place of the directory.
+pub fn check_folder(folder: &Path) -> Result<(), Failure> {
+    match fs::read_dir(folder) {
+        Err(e) => no_folder(folder, &e).map_or(Ok(()), Err),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Takes excess rights from the state directory and the files in it, which older releases gave to
+/// all. Left as they are: a folder that has other files too, such as /tmp, and what another user than
+/// `owner` owns, because root without capabilities would lose its own access.
+pub fn restrict(folder: &Path, owner: u32) -> io::Result<()> {
+    let mut is_ours = true;
+    for entry in fs::read_dir(folder)?.flatten() {
+        let path = entry.path();
+        let kept = |ending: &str| ending == "state" || ending == "used" || ending == "new";
+        match path.extension().and_then(OsStr::to_str) {
+            Some(ending) if kept(ending) => restrict_one(&path, owner, FILE_MODE)?,
+            _ => is_ours = false,
+        }
+    }
+    if is_ours { restrict_one(folder, owner, FOLDER_MODE) } else { Ok(()) }
+}
+
+fn restrict_one(path: &Path, owner: u32, mode: u32) -> io::Result<()> {
+    // A link is not followed: it may lead anywhere.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let facts = file.metadata()?;
+    let given = facts.mode() & 0o7777;
+    if given & !mode == 0 || facts.uid() != owner {
+        return Ok(());
+    }
+    file.set_permissions(Permissions::from_mode(given & mode))
 }
 
 /// Gives the state directory to the user that the process changes to.
@@ -234,7 +276,7 @@ fn replace(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     let (path, next) = (folder.join(name), folder.join(format!("{name}.new")));
     // At the start this may be root, in a folder of a user who may have put a link there.
     let _ = fs::remove_file(&next);
-    let mut file = File::create_new(&next)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&next)?;
     file.write_all(text.as_bytes())?;
     if !planted(Bug::NoStateFileSync) {
         file.sync_all()?;
@@ -272,6 +314,14 @@ pub fn restore(
     let lengths = [saved.config.len(), saved.mask.len(), saved.reservation.len()];
     warn_of_old(wanted.address, export.state.settings.host_settings, lengths);
     Ok(())
+}
+
+/// Checks that the state of an export can be restored.
+pub fn check_state(wanted: &config::Export, data: &Data, folder: &Path) -> Result<(), Failure> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    find(&belonging(wanted, data), wanted, folder).map(drop)
 }
 
 /// A state file.
@@ -373,12 +423,9 @@ pub fn used_file(address: Address, interface: &str) -> String {
 }
 
 fn refused(path: &Path, wanted: &config::Export, why: &dyn std::fmt::Display) -> Failure {
-    Failure::machine(format!(
-        "{}: cannot read the state of {}: {why}: remove the file to serve it without config string, mask list and \
-             reservation",
-        path.display(),
-        wanted.address
-    ))
+    let what = format!("{}: cannot read the state of {}: {why}", path.display(), wanted.address);
+    let remedy = "remove the file to serve it without config string, mask list and reservation";
+    Failure::machine(Problem::new(what, remedy))
 }
 
 /// What the state of an export belongs to.

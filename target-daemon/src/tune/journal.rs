@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::text;
+
 /// The directory of the journals. It is root's, not the one of the service's user: who may
 /// write there decides what `--revert` changes.
 const DIRECTORY: &str = "/run/xblade-machine";
@@ -58,7 +60,7 @@ impl Journal {
 
     /// Loads the record; the default one if there is none.
     pub fn load<R: Record>(&self) -> Result<R, JournalError> {
-        let text = match fs::read_to_string(&self.path) {
+        let text = match text::read(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(R::default()),
             text => text.map_err(|source| self.fault("read", source))?,
         };

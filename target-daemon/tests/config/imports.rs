@@ -158,6 +158,6 @@ fn the_program_prints_the_file_and_says_the_rest() {
     );
     let (code, _, err) = run(&["/none/vblade.conf"]);
     assert!(code == Some(2) && err.contains("/none/vblade.conf: cannot read it"), "{err}");
-    let (code, _, err) = run(&["/dev/null"]);
+    let (code, _, err) = run(&["--command", ""]);
     assert!(code == Some(2) && err.contains("no call of vblade was found"), "{err}");
 }

@@ -56,6 +56,7 @@ const ROWS: &[(&str, &str)] = &[
         "--metrics 127.0.0.1:9464 --state /var/lib/x",
         "[service]\nmetrics = '127.0.0.1:9464'\nstate = '/var/lib/x'",
     ),
+    ("--metrics-name a.example --metrics-name b", "[service]\nmetrics-names = ['a.example', 'b']"),
     ("--sandbox off", "[service]\nsandbox = 'off'"),
     ("--admin-group disk --user daemon", "[service]\nadmin-group = 'disk'\nuser = 'daemon'"),
     ("--folder /srv --folder /dev/vg", "[service]\nsandbox = 'on'\nfolders = ['/srv', '/dev/vg']"),

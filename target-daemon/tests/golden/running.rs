@@ -160,7 +160,7 @@ fn golden_running_service() {
     let metrics = pair.ours.run(|| {
         let mut stream = TcpStream::connect(METRICS).unwrap();
         let accept = "Accept: application/openmetrics-text;version=1.0.0";
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\n{accept}\r\n\r\n").unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()

@@ -23,7 +23,7 @@ fn start(asker: RequestSender) -> SocketAddr {
     let listener = metrics::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     // It answers until the process ends.
-    std::mem::forget(metrics::start(listener, asker).unwrap());
+    std::mem::forget(metrics::start(listener, Vec::new(), asker).unwrap());
     address
 }
 
@@ -42,7 +42,7 @@ pub fn answer(asked: &RequestQueue) {
 
 /// The head and the body of an answer.
 pub fn get(address: SocketAddr, path: &str, accept: &str) -> (String, String) {
-    request(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n"))
+    request(address, &format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\n\r\n"))
 }
 
 fn request(address: SocketAddr, text: &str) -> (String, String) {
@@ -76,8 +76,10 @@ fn nothing_else_is_answered() {
         assert!(get(address, path, "*/*").0.starts_with("http/1.1 404"), "{path}");
     }
     for method in ["POST", "DELETE", "PUT"] {
-        let (head, _) =
-            request(address, &format!("{method} /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"));
+        let (head, _) = request(
+            address,
+            &format!("{method} /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"),
+        );
         assert!(head.starts_with("http/1.1 405"), "{method}: {head}");
     }
 }
@@ -97,12 +99,73 @@ fn when_nobody_answers_the_client_is_told() {
 fn clients_that_say_nothing_do_not_keep_others_out() {
     let address = listener();
     let silent: Vec<TcpStream> = (0..32).map(|_| TcpStream::connect(address).unwrap()).collect();
-    let began = Instant::now();
-    let (head, _) = get(address, "/metrics", "*/*");
-    assert!(head.starts_with("http/1.1 200"), "{head}");
-    // 8 at a time, 5 s each: at most four groups of silent clients come before it.
-    assert!(began.elapsed() < Duration::from_secs(29), "{:?}", began.elapsed());
+    // Half a request is none.
+    (&silent[31]).write_all(b"GET /metrics HTTP/1.1\r\nHost:").unwrap();
+    for _ in 0..20 {
+        let began = Instant::now();
+        let (head, _) = get(address, "/metrics", "*/*");
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        // Less than the time after which a silent client is closed in any case.
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    }
     drop(silent);
+}
+
+#[test]
+fn clients_that_do_not_read_do_not_keep_others_out() {
+    let (asker, asked) = channel().unwrap();
+    // Nobody answers, so each of these waits for its answer.
+    let address = start(asker);
+    let waiting: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    let mut requests = Vec::new();
+    xblade_kit::until("all have asked", || {
+        requests.extend(asked.next());
+        requests.len() == waiting.len()
+    });
+    let began = Instant::now();
+    let (head, _) = get(address, "/", "*/*");
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    let took = began.elapsed();
+    assert!((Duration::from_secs(1)..Duration::from_secs(6)).contains(&took), "{took:?}");
+    drop((waiting, requests));
+}
+
+#[test]
+fn only_requests_by_an_address_or_a_known_name_are_answered() {
+    let (asker, asked) = channel().unwrap();
+    thread::spawn(move || answer(&asked));
+    let listener = metrics::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::mem::forget(metrics::start(listener, vec!["storage.example".to_owned()], asker).unwrap());
+    let status = |target: &str, host: &str| {
+        let (head, body) = request(address, &format!("GET {target} HTTP/1.1\r\n{host}\r\n"));
+        (head.split(' ').nth(1).unwrap().to_owned(), body)
+    };
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let own = format!("{machine}:9464");
+    for good in ["127.0.0.1", "[::1]:9464", "localhost:9464", "Storage.Example:9464", &own] {
+        assert_eq!(status("/metrics", &format!("Host: {good}\r\n")).0, "200", "{good}");
+    }
+    for (target, host) in [
+        ("/metrics", "evil.example"),
+        ("/", "evil.example:9464"),
+        ("/metrics", "127.0.0.1.evil.example"),
+        // The name in the target counts, and not that of the header.
+        ("http://evil.example/metrics", "127.0.0.1"),
+    ] {
+        let (code, body) = status(target, &format!("Host: {host}\r\n"));
+        assert_eq!(code, "421", "{target} of {host}");
+        assert!(
+            body.contains("metrics-names in the section [service]") && !body.contains("xblade_"),
+            "{body}"
+        );
+    }
 }
 
 #[test]
@@ -110,7 +173,7 @@ fn a_connection_is_closed_after_its_answer() {
     let address = listener();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    stream.write_all("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2).as_bytes()).unwrap();
+    stream.write_all("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".repeat(2).as_bytes()).unwrap();
     let mut text = String::new();
     let _ = stream.read_to_string(&mut text);
     assert_eq!(text.matches("# EOF").count(), 1, "one request each");

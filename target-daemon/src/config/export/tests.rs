@@ -7,6 +7,15 @@ fn parse(text: &str) -> Result<Export, Problem> {
 }
 
 #[test]
+fn an_address_that_no_host_has_is_refused() {
+    for mac in ["01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"] {
+        let refused = format!("0.1=/d,allow={mac}").parse::<Export>().unwrap_err().to_string();
+        assert!(refused.contains(&format!("{mac} is not the address of a host")), "{refused}");
+        assert!(super::host(mac).is_err(), "{mac} after --allow");
+    }
+}
+
+#[test]
 fn the_plain_form_is_durable_and_whole() {
     let export = parse("7.14=/srv/a disk.img").unwrap();
     assert_eq!(export.address.to_string(), "7.14");

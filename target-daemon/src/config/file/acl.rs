@@ -1,10 +1,13 @@
 //! Access lists: MAC addresses, and names for them. A name stands for a list in `[acl]`
 //! or a host in /etc/ethers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 
 use super::item::{Item, Section};
-use crate::config::export::EVERYBODY;
+use crate::config::Serve;
+use crate::config::bounds::HOSTS_MAX;
+use crate::config::export::{EVERYBODY, of_host};
 use crate::config::suggest::{mac_of_digits, suggest};
 use crate::wire::ether::Mac;
 
@@ -25,27 +28,39 @@ fn of_ethers(text: &str) -> Option<Mac> {
     pairs.join(":").parse().ok()
 }
 
+/// The most hosts of all lists, each counted in every list that it is in.
+const TOTAL_MAX: usize = 1 << 20;
+
+/// The most lists that a list may name, one through the other.
+const NESTED_MAX: usize = 32;
+
 /// The access lists of a file.
 pub struct Acls<'a> {
-    lists: Vec<(&'a str, Vec<Item<'a>>)>,
+    lists: BTreeMap<&'a str, Vec<Item<'a>>>,
     ethers: &'a HashMap<String, Mac>,
-    resolved: HashMap<&'a str, Vec<Mac>>,
+    resolved: HashMap<&'a str, Rc<[Mac]>>,
+    /// How many more hosts lists may have.
+    left: usize,
+    /// The last `allow`.
+    last: Option<Item<'a>>,
 }
 
 impl<'a> Acls<'a> {
     /// Reads `[acl]`, if present, and collects its errors.
     pub fn read(section: Option<Item<'a>>, ethers: &'a HashMap<String, Mac>) -> Self {
         let section = section.and_then(|section| section.section("[acl]"));
-        let mut acls = Self { lists: Vec::new(), ethers, resolved: HashMap::new() };
+        let mut acls =
+            Self { lists: BTreeMap::new(), ethers, resolved: HashMap::new(), left: TOTAL_MAX, last: None };
+        let mut names = Vec::new();
         for item in section.into_iter().flat_map(Section::into_items) {
             if item.key == EVERYBODY || item.key.parse::<Mac>().is_ok() {
                 let what = format!("{} cannot be the name of a list", item.key);
                 item.fault(what, "give it another name");
             } else if let Some(list) = nobody(item, "[\"52:54:00:00:00:01\"]") {
-                acls.lists.push((item.key, list));
+                acls.lists.insert(item.key, list);
+                names.push(item.key);
             }
         }
-        let names: Vec<&str> = acls.lists.iter().map(|(name, ..)| *name).collect();
         for name in names {
             acls.list(name, &mut Vec::new());
         }
@@ -54,22 +69,46 @@ impl<'a> Acls<'a> {
 
     /// Resolves a list, including the lists that it refers to. `path` holds the lists
     /// being resolved, to detect cycles.
-    fn list(&mut self, name: &'a str, path: &mut Vec<&'a str>) -> Vec<Mac> {
+    fn list(&mut self, name: &'a str, path: &mut Vec<&'a str>) -> Rc<[Mac]> {
         if let Some(known) = self.resolved.get(name) {
-            return known.clone();
+            return Rc::clone(known);
         }
-        let items =
-            self.lists.iter().find(|(n, ..)| *n == name).map_or(Vec::new(), |(.., items)| items.clone());
+        let items = self.lists.get(name).cloned().unwrap_or_default();
         path.push(name);
-        let macs = items.into_iter().flat_map(|item| self.one(item, path)).collect::<Vec<_>>();
+        let macs: Rc<[Mac]> = self.hosts(items, path).into();
         path.pop();
-        self.resolved.insert(name, macs.clone());
+        self.resolved.insert(name, Rc::clone(&macs));
+        macs
+    }
+
+    /// The hosts that these entries stand for, each once, in their order.
+    fn hosts(&mut self, items: Vec<Item<'a>>, path: &mut Vec<&'a str>) -> Vec<Mac> {
+        let (mut macs, mut known) = (Vec::new(), HashSet::new());
+        for item in items {
+            if item.sink.is_full() || self.left == 0 {
+                break;
+            }
+            let of = self.one(item, path);
+            macs.extend(of.iter().filter(|mac| known.insert(**mac)));
+            self.left = self.left.saturating_sub(of.len());
+            if self.left == 0 {
+                let what = format!(
+                    "up to here the lists have {TOTAL_MAX} hosts and more, the same ones counted again"
+                );
+                item.fault(what, "name longer lists in fewer places");
+            } else if macs.len() > HOSTS_MAX {
+                macs.truncate(HOSTS_MAX);
+                let what = format!("from here on {} has more than {HOSTS_MAX} hosts", item.key);
+                item.fault(what, "name fewer, or \"everybody\" in allow");
+                break;
+            }
+        }
         macs
     }
 
     /// Resolves an entry of a list.
-    fn one(&mut self, item: Item<'a>, path: &mut Vec<&'a str>) -> Vec<Mac> {
-        let Some(text) = item.text("\"52:54:00:00:00:01\"") else { return Vec::new() };
+    fn one(&mut self, item: Item<'a>, path: &mut Vec<&'a str>) -> Rc<[Mac]> {
+        let Some(text) = item.text("\"52:54:00:00:00:01\"") else { return Rc::default() };
         if let Some(from) = path.iter().position(|name| *name == text) {
             let mut names: Vec<&str> = path.iter().skip(from).copied().collect();
             names.push(text);
@@ -77,21 +116,22 @@ impl<'a> Acls<'a> {
                 format!("the list {text} contains itself: {}", names.join(" -> ")),
                 "take one of these names out of the list that has it",
             );
-            return Vec::new();
+            return Rc::default();
         }
-        if let Some((name, ..)) = self.lists.iter().find(|(name, ..)| *name == text) {
-            return self.list(name, path);
+        if self.lists.contains_key(text) {
+            if path.len() == NESTED_MAX {
+                let what =
+                    format!("{text} is the last of more than {NESTED_MAX} lists that each name the next");
+                item.fault(what, "name hosts here");
+                return Rc::default();
+            }
+            return self.list(text, path);
         }
-        match text.parse::<Mac>() {
-            Ok(mac) if mac.is_multicast() || mac.is_zero() => item.refuse(
-                format!("{mac} is not the address of a host"),
-                "give the address that `ip link` shows on the host",
-            ),
-            Ok(mac) => Some(mac),
-            Err(_) => self.ethers.get(text).copied().or_else(|| self.unknown(item, text)),
-        }
-        .into_iter()
-        .collect()
+        let named = || self.ethers.get(text).copied().or_else(|| self.unknown(item, text));
+        let mac = text.parse::<Mac>().ok().or_else(named);
+        mac.and_then(|mac| of_host(mac).map_err(|problem| item.fault(problem.what, problem.remedy)).ok())
+            .into_iter()
+            .collect()
     }
 
     fn unknown(&self, item: Item<'a>, text: &str) -> Option<Mac> {
@@ -108,7 +148,7 @@ impl<'a> Acls<'a> {
                 "write six pairs of hex digits, as in \"02:00:5e:10:00:01\"",
             );
         }
-        let known = self.lists.iter().map(|(name, ..)| *name).chain(self.ethers.keys().map(String::as_str));
+        let known = self.lists.keys().copied().chain(self.ethers.keys().map(String::as_str));
         let remedy = match suggest(text, known.map(|name| (name, name))) {
             Some(meant) => format!("did you mean {meant}?"),
             None => "make a list with this name in [acl], or a line in /etc/ethers".to_owned(),
@@ -121,10 +161,20 @@ impl<'a> Acls<'a> {
         if item.as_text() == Some(EVERYBODY) {
             return Some(Vec::new());
         }
+        self.last = Some(item);
         let list = nobody(item, "[\"52:54:00:00:00:01\"]")?;
-        let macs: Vec<Mac> = list.into_iter().flat_map(|item| self.one(item, &mut Vec::new())).collect();
+        let macs = self.hosts(list, &mut Vec::new());
         // An empty list here is due to errors; it must not admit all.
         (!macs.is_empty()).then_some(macs)
+    }
+}
+
+/// Reports if the XDP program has no room for all hosts of the access lists together.
+pub fn too_many(serve: &Serve, acls: &Acls<'_>) {
+    let hosts = serve.allowed_somewhere().len();
+    if let Some(item) = acls.last.filter(|_| hosts > HOSTS_MAX) {
+        let what = format!("with this list, {hosts} hosts are allowed, and the most is {HOSTS_MAX}");
+        item.fault(what, "allow fewer, or allow = \"everybody\" for one export");
     }
 }
 

@@ -8,11 +8,14 @@
 //!      = give a power of two from 64 to 65536
 //! ```
 
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::iter::repeat_n;
 use std::ops::Range;
+
+use crate::text::printable;
 
 /// A range of bytes in the text.
 pub type Span = Range<usize>;
@@ -64,8 +67,45 @@ impl Diagnostic {
     }
 }
 
-/// Collects errors while a file is read.
-pub type Sink = RefCell<Vec<Diagnostic>>;
+/// The most errors of one kind that are reported. More help nobody, and each costs a search for
+/// its place and for what was meant.
+pub const FAULTS_MAX: usize = 100;
+
+/// The most characters of a message or of a line of the file that are shown.
+const SHOWN_MAX: usize = 600;
+
+/// Collects errors while a file is read, at most [`FAULTS_MAX`].
+#[derive(Default)]
+pub struct Sink {
+    faults: RefCell<Vec<Diagnostic>>,
+    count: Cell<usize>,
+}
+
+impl Sink {
+    /// Adds an error.
+    pub fn push(&self, fault: Diagnostic) {
+        self.count.set(self.count.get() + 1);
+        if !self.is_full() {
+            self.faults.borrow_mut().push(fault);
+        }
+    }
+
+    /// The number of errors, including those that were left out.
+    pub fn count(&self) -> usize {
+        self.count.get()
+    }
+
+    /// Whether further errors are left out. One more than is reported is kept, to know that
+    /// there are more.
+    pub fn is_full(&self) -> bool {
+        self.count.get() > FAULTS_MAX + 1
+    }
+
+    /// The errors.
+    pub fn into_inner(self) -> Vec<Diagnostic> {
+        self.faults.into_inner()
+    }
+}
 
 /// The errors of a file, sorted by location.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -73,6 +113,8 @@ pub struct Diagnostics {
     name: String,
     text: String,
     faults: Vec<Diagnostic>,
+    /// Whether there are more than these.
+    has_more: bool,
 }
 
 impl Diagnostics {
@@ -90,11 +132,13 @@ impl Diagnostics {
             match fault.sort {
                 // Only the first on a line: the others mostly follow from it.
                 Severity::Open | Severity::Syntax => !follows && reported.insert(line(fault)),
-                Severity::Value => !follows && !unread.contains(&line(fault)),
+                Severity::Value => !follows && (unread.is_empty() || !unread.contains(&line(fault))),
                 Severity::Missing => unread.is_empty(),
             }
         });
-        Self { name: name.to_owned(), text: text.to_owned(), faults }
+        let has_more = faults.len() > FAULTS_MAX;
+        faults.truncate(FAULTS_MAX);
+        Self { name: name.to_owned(), text: text.to_owned(), faults, has_more }
     }
 
     /// Other errors of the same file.
@@ -115,11 +159,12 @@ impl Diagnostics {
 
     fn tell(&self, fault: &Diagnostic, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (number, column, _) = place(&self.text, fault.at.start);
-        writeln!(f, "{}:{number}:{column}: {}", self.name, fault.message)?;
+        writeln!(f, "{}:{number}:{column}: {}", printable(&self.name), short(&fault.message))?;
         let mut shown = 0;
         let other = fault.other.iter().map(|(at, what)| (at, '-', format!(" {what}")));
         for (at, mark, what) in other.chain([(&fault.at, '^', String::new())]) {
             let (number, column, line) = place(&self.text, at.start);
+            let (column, line) = window(column, &line);
             if number != shown {
                 writeln!(f, "{number:4} | {}", line.trim_end())?;
             }
@@ -128,10 +173,11 @@ impl Diagnostics {
             let before = line.chars().take(column - 1);
             let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
             let value = self.text.get(at.clone()).unwrap_or("");
-            let width = value.lines().next().unwrap_or("").chars().count().max(1);
+            let after = (1 + line.chars().count()).saturating_sub(column).max(1);
+            let width = value.lines().next().unwrap_or("").chars().count().clamp(1, after);
             writeln!(f, "     | {indent}{}{what}", String::from_iter(repeat_n(mark, width)))?;
         }
-        writeln!(f, "     = {}", fault.remedy)
+        writeln!(f, "     = {}", short(&fault.remedy))
     }
 }
 
@@ -142,10 +188,28 @@ impl fmt::Display for Diagnostics {
             self.tell(fault, f)?;
         }
         let count = self.faults.len();
-        write!(f, "{}: {count} fault{}", self.name, if count == 1 { "" } else { "s" })?;
+        let more = if self.has_more { "more than " } else { "" };
+        write!(f, "{}: {more}{count} fault{}", printable(&self.name), if count == 1 { "" } else { "s" })?;
         let hides = self.faults.iter().any(|fault| matches!(fault.sort, Severity::Syntax | Severity::Open));
         f.write_str(if hides { "; others may show when these are corrected" } else { "" })
     }
+}
+
+/// A message as one line of limited length.
+fn short(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}...", printable(text.get(..end).unwrap_or_default())).into(),
+        None => printable(text),
+    }
+}
+
+/// The part of a long line around this column, and the column in it.
+fn window(column: usize, line: &str) -> (usize, Cow<'_, str>) {
+    if line.chars().nth(SHOWN_MAX).is_none() {
+        return (column, line.into());
+    }
+    let start = column.saturating_sub(SHOWN_MAX / 2);
+    (column - start, line.chars().skip(start).take(SHOWN_MAX).collect())
 }
 
 /// The line and column, counted from 1 in characters, and the text of the line, with control

@@ -1,13 +1,14 @@
 //! One `[[export]]`. Its keys are translated to options of the command line, so that both
 //! mean the same.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::acl::Acls;
 use super::diagnostic::{Diagnostic, Sink, Span};
 use super::item::{Item, Section, twice};
 use super::sections;
 use crate::config::Export;
+use crate::config::bounds::EXPORTS_MAX;
 use crate::config::export::{Given, options};
 use crate::store::{Conflict, Opt, Problem, Setting, Takes, Value};
 use crate::wire::aoe::Address;
@@ -36,11 +37,17 @@ pub fn exports<'a>(item: Item<'a>, acls: &mut Acls<'a>) -> Vec<(Export, ExportSp
         );
         return Vec::new();
     };
+    if list.len() > EXPORTS_MAX {
+        let what = format!("{} exports are more than xblade serves, {EXPORTS_MAX}", list.len());
+        item.fault(what, "divide them between several files, each for a process and interfaces of its own");
+        return Vec::new();
+    }
     let sections = list.into_iter().filter_map(|one| one.section("[[export]]"));
     let (addresses, exports): (Vec<_>, Vec<_>) = sections.map(|section| export(section, acls)).unzip();
     let addresses: Vec<(Address, Span)> = addresses.into_iter().flatten().collect();
     let message = |address: &Address| format!("address {address} is given twice");
-    twice(&addresses, Address::eq, message, "give each export its own address", item.sink);
+    let remedy = "give each export its own address";
+    twice(&addresses, |address| *address, |_, _| true, message, remedy, item.sink);
     let exports: Vec<(Export, ExportSpans)> = exports.into_iter().flatten().collect();
     let paths: Vec<(&Export, Span)> = exports.iter().map(|(export, at)| (export, at.path.clone())).collect();
     let overlap = |a: &&Export, b: &&Export| a.store.overlaps(&b.store);
@@ -48,7 +55,8 @@ pub fn exports<'a>(item: Item<'a>, acls: &mut Acls<'a>) -> Vec<(Export, ExportSp
         format!("{} is exported twice, and may be written", export.store.label().display())
     };
     let remedy = "make both read-only, or give them an offset and length so that they do not overlap";
-    twice(&paths, overlap, message, remedy, item.sink);
+    let path = |export: &&Export| export.store.file().map(|file| file.path.components().collect::<PathBuf>());
+    twice(&paths, path, overlap, message, remedy, item.sink);
     exports
 }
 
@@ -68,7 +76,7 @@ fn export<'a>(
     let path = section.take("path");
     let mut given = Given::default();
     let mut places: Vec<(&'static str, Span)> = Vec::new();
-    let before = sink.borrow().len();
+    let before = sink.count();
     for option in options() {
         let Some(item) = section.take(option.key) else { continue };
         places.push((option.key, item.at()));
@@ -83,8 +91,8 @@ fn export<'a>(
         }
     }
     let conflicts = given.options.conflicts();
-    sink.borrow_mut().extend(conflicts.iter().map(|conflict| in_the_file(conflict, &places, &header)));
-    let good = sink.borrow().len() == before;
+    conflicts.iter().for_each(|conflict| sink.push(in_the_file(conflict, &places, &header)));
+    let good = sink.count() == before;
     section.finish();
     let path = path_of(&given, path, &header, sink).filter(|_| good);
     let export = address.as_ref().zip(path);
@@ -157,7 +165,7 @@ fn path_of<'a>(given: &Given, path: Option<Item<'a>>, header: &Span, sink: &Sink
         (None, Some(_)) => return Some(("", header.clone())),
         (None, None) => {
             let remedy = "add path = \"/srv/disk.img\"";
-            sink.borrow_mut().push(Diagnostic::missing(header.clone(), "this export has no path", remedy));
+            sink.push(Diagnostic::missing(header.clone(), "this export has no path", remedy));
             return None;
         }
     };

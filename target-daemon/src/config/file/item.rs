@@ -2,6 +2,8 @@
 //! continues with the next.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::ops::RangeInclusive;
 
 use clap::ValueEnum;
@@ -31,7 +33,7 @@ impl<'a> Item<'a> {
 
     /// Reports an error at this value.
     pub fn fault(&self, message: impl Into<String>, remedy: impl Into<String>) {
-        self.sink.borrow_mut().push(Diagnostic::value(self.at(), message, remedy));
+        self.sink.push(Diagnostic::value(self.at(), message, remedy));
     }
 
     /// As [`Self::fault`]. Returns `None`, for the caller to pass on.
@@ -220,7 +222,7 @@ impl<'a> Section<'a> {
     pub fn need(&mut self, key: &str, at: Span, message: &str, remedy: &str) -> Option<Item<'a>> {
         let item = self.take(key);
         if item.is_none() {
-            self.sink.borrow_mut().push(Diagnostic::missing(at, message, remedy));
+            self.sink.push(Diagnostic::missing(at, message, remedy));
         }
         item
     }
@@ -233,27 +235,36 @@ impl<'a> Section<'a> {
     /// Reports every key that was not taken.
     pub fn finish(self) {
         for (item, at) in self.left {
+            if self.sink.is_full() {
+                break;
+            }
             let what = match self.name {
                 "" => format!("{} is not a key or section", item.key),
                 name => format!("{} is not a key of {name}", item.key),
             };
-            self.sink.borrow_mut().push(Diagnostic::value(at, what, keys::remedy(item.key, self.name)));
+            self.sink.push(Diagnostic::value(at, what, keys::remedy(item.key, self.name)));
         }
     }
 }
 
-/// Reports each value that conflicts with an earlier one.
-pub fn twice<T>(
-    all: &[(T, Span)],
+/// Reports each value that conflicts with an earlier one, which has the same key.
+pub fn twice<'a, T, K: Eq + Hash>(
+    all: &'a [(T, Span)],
+    key: impl Fn(&'a T) -> K,
     conflict: impl Fn(&T, &T) -> bool,
     message: impl Fn(&T) -> String,
     remedy: &str,
     sink: &Sink,
 ) {
-    for (number, (later, at)) in all.iter().enumerate() {
-        if let Some((_, first)) = all.iter().take(number).find(|(earlier, _)| conflict(earlier, later)) {
+    let mut known: HashMap<K, Vec<&(T, Span)>> = HashMap::new();
+    for one in all {
+        let (later, at) = one;
+        let earlier = known.entry(key(later)).or_default();
+        if let Some((_, first)) = earlier.iter().find(|(earlier, _)| conflict(earlier, later)) {
             let fault = Diagnostic::value(at.clone(), message(later), remedy);
-            sink.borrow_mut().push(fault.with(first.clone(), "first here"));
+            sink.push(fault.with(first.clone(), "first here"));
+        } else {
+            earlier.push(one);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{Loaded, sections};
 use crate::config::Serve;
 use crate::config::bounds::{self, BUFFER_COUNT_MIN, INITIATORS_MIN};
 use crate::config::export::{EVERYBODY, options};
-use crate::config::service::{NONE, or_none};
+use crate::config::service::{NONE, host_name, or_none};
 use crate::config::suggest::{plain, suggest};
 use crate::wire::ether::Mac;
 
@@ -114,6 +114,7 @@ pub const ROWS: &[Key] = &[
         }),
         show: |serve| Some(or(NONE, serve.service.metrics.map(|at| at.to_string()))),
     },
+    key!("[service]", "metrics-names", service.metrics_names, names, |names: &[String]| texts(names.iter())),
     key!("[service]", "state", service.state, |item| path(item, "\"/var/lib/xblade\""), path_shown),
     key!("[service]", "sandbox", service.sandbox, Item::word, word),
     key!("[service]", "user", service.user, name, name_shown),
@@ -143,6 +144,13 @@ fn path(item: &Item<'_>, example: &str) -> Option<Option<PathBuf>> {
 
 fn folders(item: &Item<'_>) -> Option<Vec<PathBuf>> {
     Some(item.list("[\"/srv\"]")?.iter().filter_map(|one| path(one, "\"/srv\"")?).collect())
+}
+
+fn names(item: &Item<'_>) -> Option<Vec<String>> {
+    let name = |one: &Item<'_>| {
+        host_name(one.text("\"storage.example\"")?).map_or_else(|remedy| one.impossible(remedy), Some)
+    };
+    Some(item.list("[\"storage.example\"]")?.iter().filter_map(name).collect())
 }
 
 fn name(item: &Item<'_>) -> Option<Option<String>> {

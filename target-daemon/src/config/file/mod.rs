@@ -9,7 +9,6 @@ mod keys;
 mod sections;
 mod syntax;
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -22,8 +21,9 @@ pub use keys::{KEYS, ROWS, hosts};
 
 use super::{Export, Serve};
 use crate::store::Problem;
+use crate::text;
 use crate::wire::ether::Mac;
-use diagnostic::Sink;
+use diagnostic::{FAULTS_MAX, Sink};
 
 /// The system's table of host names and MAC addresses.
 const ETHERS: &str = "/etc/ethers";
@@ -62,8 +62,8 @@ impl Loaded {
 ///
 /// If it cannot be read or is not UTF-8. All other errors are in [`Loaded::faults`].
 pub fn load(path: &Path) -> Result<Loaded, Problem> {
-    let text = fs::read_to_string(path).map_err(|source| unreadable(path, &source))?;
-    let ethers = fs::read_to_string(ETHERS).unwrap_or_default();
+    let text = text::read(path).map_err(|source| unreadable(path, &source))?;
+    let ethers = text::read(Path::new(ETHERS)).unwrap_or_default();
     Ok(parse(&path.display().to_string(), &text, &ethers))
 }
 
@@ -78,6 +78,7 @@ fn unreadable(path: &Path, source: &io::Error) -> Problem {
              it (chmod a+r FILE)"
         }
         io::ErrorKind::InvalidData => "save the file as UTF-8",
+        io::ErrorKind::FileTooLarge => "make it shorter",
         io::ErrorKind::PermissionDenied => {
             "let the user of this process read it (chmod a+r FILE, and a+x for its folders), or run xblade as root \
              (--user root)"
@@ -89,7 +90,7 @@ fn unreadable(path: &Path, source: &io::Error) -> Problem {
 
 /// The name of a host in /etc/ethers.
 pub fn host_name(mac: Mac) -> Option<String> {
-    let hosts = acl::ethers(&fs::read_to_string(ETHERS).ok()?);
+    let hosts = acl::ethers(&text::read(Path::new(ETHERS)).ok()?);
     hosts.into_iter().filter(|(_, other)| *other == mac).map(|(name, _)| name).min()
 }
 
@@ -109,7 +110,7 @@ pub fn export_from(keys: &Table) -> Result<Export, String> {
     let all = [("interfaces", vec!["any"].into()), ("export", vec![keys.clone()].into())];
     let all: Table = all.map(|(key, value): (&str, Value)| (key.to_owned(), value)).into_iter().collect();
     let text = toml::to_string(&all).map_err(|error| error.to_string())?;
-    let mut loaded = read("", &text, &fs::read_to_string(ETHERS).unwrap_or_default());
+    let mut loaded = read("", &text, &text::read(Path::new(ETHERS)).unwrap_or_default());
     let export = loaded.serve.exports.pop().filter(|_| loaded.faults.is_empty());
     export.ok_or_else(|| loaded.faults.in_one_line())
 }
@@ -121,7 +122,7 @@ fn read(name: &str, text: &str, ethers: &str) -> Loaded {
     let sink = Sink::default();
     sections::read(&mut loaded, root.get_ref(), text, &acl::ethers(ethers), &sink);
     let mut faults = sink.into_inner();
-    faults.extend(errors.iter().map(|error| syntax::fault(text, root.get_ref(), error)));
+    faults.extend(errors.iter().take(FAULTS_MAX + 1).map(|error| syntax::fault(text, root.get_ref(), error)));
     loaded.faults = Diagnostics::new(name, text, faults);
     loaded
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use toml::de::DeTable;
 
-use super::acl::Acls;
+use super::acl::{Acls, too_many};
 use super::diagnostic::{Sink, Span};
 use super::item::{Item, Section, twice};
 use super::keys::{ANY, KEYS, ROWS};
@@ -13,6 +13,9 @@ use crate::wire::ether::Mac;
 
 /// Maximum length of an interface name: IFNAMSIZ without the NUL.
 const INTERFACE_LEN_MAX: usize = 15;
+
+/// The most names of interfaces.
+const INTERFACES_MAX: usize = 256;
 
 /// Reads the whole file and collects its errors.
 pub fn read(read: &mut Loaded, root: &DeTable<'_>, text: &str, ethers: &HashMap<String, Mac>, sink: &Sink) {
@@ -32,6 +35,7 @@ pub fn read(read: &mut Loaded, root: &DeTable<'_>, text: &str, ethers: &HashMap<
     if let Some(item) = top.need("export", end..end, "the file exports nothing", remedy) {
         (read.serve.exports, read.exports) = export::exports(item, &mut acls).into_iter().unzip();
     }
+    too_many(&read.serve, &acls);
     for (name, _) in KEYS.iter().filter(|(name, _)| !matches!(*name, "" | "[[export]]")) {
         let item = top.take(name.trim_matches(['[', ']']));
         let Some(mut section) = item.and_then(|item| item.section(name)) else { continue };
@@ -62,8 +66,22 @@ pub fn names(item: Item<'_>) -> Vec<(String, Span)> {
     if list.is_empty() {
         item.fault("interfaces is empty", "name the interface that the other hosts are on");
     }
+    if list.len() > INTERFACES_MAX {
+        item.fault(
+            format!("interfaces has {} names", list.len()),
+            format!("give at most {INTERFACES_MAX}, or patterns"),
+        );
+        return Vec::new();
+    }
     let names: Vec<(String, Span)> = list.into_iter().filter_map(interface).collect();
-    twice(&names, String::eq, |name| format!("{name} is given twice"), "give it once", item.sink);
+    twice(
+        &names,
+        |name| name,
+        |_, _| true,
+        |name| format!("{name} is given twice"),
+        "give it once",
+        item.sink,
+    );
     names
 }
 
@@ -92,6 +110,6 @@ pub fn cores(read: &mut Loaded, item: Item<'_>) {
     let cores: Vec<(usize, Span)> =
         list.filter_map(|one| Some((one.number(ANY, "2")? as usize, one.at()))).collect();
     let remedy = "give each core once: two workers on one wait for each other";
-    twice(&cores, usize::eq, |core| format!("core {core} is given twice"), remedy, item.sink);
+    twice(&cores, |core| *core, |_, _| true, |core| format!("core {core} is given twice"), remedy, item.sink);
     (read.serve.cores, read.cores) = cores.into_iter().unzip();
 }

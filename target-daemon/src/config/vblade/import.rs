@@ -14,6 +14,7 @@ use clap::error::ContextKind;
 use toml::{Table, Value};
 
 use super::args::Vblade;
+use crate::text::{self, printable};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
@@ -34,18 +35,26 @@ pub struct Imported {
 ///
 /// If a file or directory cannot be read.
 pub fn import(paths: &[PathBuf], commands: &[String]) -> Result<Imported, String> {
-    let mut draft = Draft::default();
+    let mut files = Vec::new();
     for path in paths {
         for file in configurations(path)? {
-            let text =
-                fs::read_to_string(&file).map_err(|e| format!("{}: cannot read it: {e}", file.display()))?;
-            draft.file(&file.display().to_string(), &text);
+            let text = text::read(&file).map_err(|e| format!("{}: cannot read it: {e}", file.display()))?;
+            files.push((file.display().to_string(), text));
         }
+    }
+    Ok(import_texts(files, commands))
+}
+
+/// As [`import`], with the names and texts of files.
+pub fn import_texts(files: impl IntoIterator<Item = (String, String)>, commands: &[String]) -> Imported {
+    let mut draft = Draft::default();
+    for (name, text) in files {
+        draft.file(&name, &text);
     }
     for (number, line) in (1..).zip(commands) {
         draft.command(&format!("command {number}"), line);
     }
-    Ok(draft.finish())
+    draft.finish()
 }
 
 /// The files of a directory that vblade's service reads, or the file itself.
@@ -88,8 +97,9 @@ struct Draft {
 
 impl Draft {
     fn remark(&mut self, source: &str, what: &str) {
-        self.comments.push(format!("{source}: {what}"));
-        self.remarks.push(format!("{source}: {what}"));
+        let line = printable(&format!("{source}: {what}")).into_owned();
+        self.comments.push(line.clone());
+        self.remarks.push(line);
     }
 
     fn leave_out(&mut self, source: &str, what: &str, why: &str) {
@@ -226,7 +236,8 @@ impl Draft {
         if let Some(row) = &same {
             remarks.extend(row.other_hosts(&vblade).map(str::to_owned));
         }
-        let remarks: Vec<String> = remarks.iter().map(|what| format!("{source}: {what}")).collect();
+        let one = |what: &String| printable(&format!("{source}: {what}")).into_owned();
+        let remarks: Vec<String> = remarks.iter().map(one).collect();
         let mut comments = vec![format!("{source}: {line}")];
         comments.extend_from_slice(&remarks);
         self.remarks.extend(remarks);
@@ -410,7 +421,6 @@ const HOST_SETTINGS: &str = "vblade lets any host set config string, masks and r
 fn comment(text: &mut String, lines: &[String]) {
     for line in lines {
         // A newline in a name must not end the comment.
-        let line: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        let _ = writeln!(text, "# {line}");
+        let _ = writeln!(text, "# {}", printable(line));
     }
 }

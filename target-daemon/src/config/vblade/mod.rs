@@ -4,4 +4,4 @@ mod args;
 mod import;
 
 pub use args::Vblade;
-pub use import::{Imported, import};
+pub use import::{Imported, import, import_texts};

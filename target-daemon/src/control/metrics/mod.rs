@@ -12,7 +12,7 @@ mod text;
 use std::time::Duration;
 
 pub use crate::observe::family::{ALL as FAMILIES, Family, Kind};
-pub use listener::{bind, start};
+pub use listener::{bind, converse, start};
 pub use text::Format;
 
 use super::snapshot::{ByOperation, Changes, Counters, Export, Interface, Lane, Snapshot, Times, Worker};

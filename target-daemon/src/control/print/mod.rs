@@ -12,6 +12,7 @@ pub use trace::{HEADING as TRACE_HEADING, line as trace_line};
 use super::ChangeReport;
 use super::snapshot::{Export, Snapshot};
 use crate::config::in_largest_unit;
+use crate::text::printable;
 use table::Table;
 
 /// The result of a change.
@@ -24,7 +25,9 @@ pub fn changed(changed: &ChangeReport) -> String {
 
 /// All config strings.
 pub fn config_strings(exports: &Snapshot) -> String {
-    listed(exports, "CONFIG STRING", "no export has a config string", |export| printable(&export.config_text))
+    listed(exports, "CONFIG STRING", "no export has a config string", |export| {
+        printable(&export.config_text).into_owned()
+    })
 }
 
 /// All reservations.
@@ -43,11 +46,6 @@ fn listed(exports: &Snapshot, heading: &'static str, none: &str, value: fn(&Expo
         table.row([&export.address, &value(export)]);
     }
     if table.is_empty() { none.to_owned() } else { table.to_string() }
-}
-
-/// Replaces control characters, on which a terminal would act.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// A size in the largest unit in which it is at least 1.
@@ -96,7 +94,7 @@ mod tests {
     #[test]
     fn nothing_reaches_a_terminal_that_it_would_act_on() {
         let line = ChangeReport::of("0.1 added: /srv/\u{1b}[2Jx".to_owned());
-        assert_eq!(changed(&line), "0.1 added: /srv/\u{fffd}[2Jx");
+        assert_eq!(changed(&line), "0.1 added: /srv/\\u{1b}[2Jx");
         assert_eq!(changed(&ChangeReport::default()), "nothing had to change");
     }
 }

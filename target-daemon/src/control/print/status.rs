@@ -1,9 +1,10 @@
 //! `xblade status`.
 
 use super::table::Table;
-use super::{duration, printable, size};
+use super::{duration, size};
 use crate::control::snapshot::{Changes, Export, Interface, Refused, Snapshot};
 use crate::shelf::HostSetting;
+use crate::text::printable;
 
 /// Interfaces, workers and exports with their state.
 pub fn status(status: &Snapshot) -> String {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::text::printable;
+
 /// Rows under a heading.
 pub struct Table<const N: usize> {
     columns: [&'static str; N],
@@ -17,7 +19,7 @@ impl<const N: usize> Table<N> {
 
     /// Appends a row.
     pub fn row(&mut self, cells: [&dyn fmt::Display; N]) {
-        self.rows.push(cells.map(|cell| super::printable(&cell.to_string())));
+        self.rows.push(cells.map(|cell| printable(&cell.to_string()).into_owned()));
     }
 
     /// Whether it has no rows.

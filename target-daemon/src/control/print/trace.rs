@@ -1,8 +1,9 @@
 //! `xblade trace`: one line per request. Column widths are fixed at the usual width of
 //! their contents, because later lines are not known yet.
 
-use super::{micros, printable};
+use super::micros;
 use crate::control::trace::{Line, TraceEvent};
+use crate::text::printable;
 
 /// The heading above the columns of [`line`].
 pub const HEADING: &str = "TIME              INTERFACE  LANE  HOST               EXPORT  COMMAND          LBA  SECTORS  \
@@ -34,7 +35,7 @@ pub fn line(line: &Line) -> String {
         or_none(event.store_ns.map(micros)),
         outcome(event),
     );
-    printable(&line)
+    printable(&line).into_owned()
 }
 
 /// The time of day in microseconds, from a timestamp in nanoseconds.
@@ -91,7 +92,7 @@ mod tests {
 TIME              INTERFACE  LANE  HOST               EXPORT  COMMAND          LBA  SECTORS  TAG       SERVICE-US  STORE-US  OUTCOME
 03:04:05.000678Z  eth1          1  52:54:00:00:00:01  0.1     read            2048       16  0000002a        81.2      70.0  ok
 03:04:05.000678Z  eth1          1  52:54:00:00:00:01  0.1     read            2048       16  0000002a        81.2      70.0  error ata-0x10
-03:04:05.000678Z  eth\u{fffd}          0  -                  -       -                  -        -  -                  -         -  dropped: too-short, 17 bytes"
+03:04:05.000678Z  eth\\u{1b}          0  -                  -       -                  -        -  -                  -         -  dropped: too-short, 17 bytes"
         );
         let missed = serde_json::from_str(r#"{"missed": 3}"#).map(|missed| line(&missed));
         assert!(missed.as_ref().is_ok_and(|text| text.starts_with("3 more were not told")), "{missed:?}");

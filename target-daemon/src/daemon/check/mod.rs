@@ -13,6 +13,7 @@ use std::path::Path;
 use crate::config::{Check, CoreList, Demands, Export, Idle, Serve};
 use crate::control::replaced_in;
 use crate::link::{self, Facts, NicSetting};
+use crate::text::printable;
 use crate::tune::{self, HUGE_PAGES, Machine, Mark, Scope};
 
 use super::{interface::names, plan, segments};
@@ -39,7 +40,7 @@ impl fmt::Display for Line {
             Self::Warn(text) => ("WARN", text),
             Self::Fix(text) => ("FIX", text),
         };
-        write!(f, "{word:<5} {text}")
+        write!(f, "{word:<5} {}", printable(text))
     }
 }
 
