@@ -113,6 +113,7 @@ stage tests tests/lib/run-tests.py "$LOG_DIR/build.json" "$TOP"
 stage "doc tests" as_user cargo test --workspace --doc --quiet
 stage "instruction counts" as_user bench/counts/run
 stage mutants mutants
+stage fuzzing as_user tests/fuzz/run
 stage package tests/package/run
 if [ $quick = no ]; then
     stage VM env XBLADE="$CARGO_TARGET_DIR/debug/xblade" tests/interop/run
