@@ -1,7 +1,7 @@
 //! What would exhaust the process, or mislead who reads its log: refused, bounded, escaped.
 
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -166,8 +166,11 @@ fn the_state_of_hosts_is_not_for_every_user() {
     let files = |folder: &Path| -> Vec<_> {
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
     };
-    let serve = |folder: &Path| {
-        let arguments = format!("serve --no-probe 0.1={image} -i {OURS} --state {}", folder.display());
+    let serve = |folder: &Path, more: &str| {
+        let arguments = format!(
+            "serve --no-probe 0.1={image} -i {OURS} --state {} --host-settings allow {more}",
+            folder.display()
+        );
         let mut command = xblade(&arguments);
         // SAFETY: umask is async-signal-safe.
         unsafe {
@@ -182,7 +185,7 @@ fn the_state_of_hosts_is_not_for_every_user() {
         drop(daemon.stop());
         pair.ours.until_detached(OURS);
     };
-    serve(&folder);
+    serve(&folder, "");
     assert_eq!(mode(&folder), 0o750);
     let kept = files(&folder);
     assert!(!kept.is_empty());
@@ -195,14 +198,20 @@ fn the_state_of_hosts_is_not_for_every_user() {
     let temporary = folder.join("0.9-0000000000000000.state.new");
     fs::write(&temporary, "").unwrap();
     fs::set_permissions(&temporary, Permissions::from_mode(0o644)).unwrap();
-    serve(&folder);
+    serve(&folder, "");
     assert_eq!(mode(&folder), 0o750);
     for file in files(&folder) {
         assert_eq!(mode(&file), 0o640, "{}", file.display());
     }
+    // What another user owns stays readable for a root that has no capabilities any more.
+    fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+    chown(&folder, Some(4711), Some(4711)).unwrap();
+    serve(&folder, "--user root");
+    assert_eq!(mode(&folder), 0o755);
+    chown(&folder, Some(0), Some(0)).unwrap();
     // A stricter mode stays, and so does that of a folder that others use.
     fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
-    serve(&folder);
+    serve(&folder, "--user root");
     assert_eq!(mode(&folder), 0o700);
     let shared = dir.path().join("shared");
     fs::create_dir(&shared).unwrap();
@@ -210,7 +219,7 @@ fn the_state_of_hosts_is_not_for_every_user() {
     for path in [&shared, &shared.join("other")] {
         fs::set_permissions(path, Permissions::from_mode(0o777)).unwrap();
     }
-    serve(&shared);
+    serve(&shared, "--user root");
     assert_eq!((mode(&shared), mode(&shared.join("other"))), (0o777, 0o777));
     assert!(serving(&pair.ours, &format!("0.1={image} -i {OURS} --state none")).stop().status.success());
 }
