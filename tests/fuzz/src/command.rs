@@ -2,18 +2,20 @@
 //! state that those before it left.
 
 use xblade::command::{Action, execute, finish, reply_len_max};
-use xblade::shelf::{Acl, Belongs, ReplyLimit, Saved, Settings, State};
+use xblade::shelf::{Acl, Belongs, HostSettings, Ingress, ReplyLimit, Saved, Segments, Settings, State};
 use xblade::store::{Data, Durability, Geometry, Identity, IoError, Kind};
 use xblade::wire::aoe::{Address, Header};
 use xblade::wire::ether::Mac;
 use xblade::wire::identify::{Names, Text};
 use xblade::wire::query::Advert;
+use xblade::wire::vlan::Vlans;
 use xblade::wire::{Body, Request};
 
 const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const ADDRESS: Address = Address { shelf: 7, slot: 3 };
 const ADVERT: Advert = Advert { buffer_count: 64, firmware: 0x0102, sectors_per_frame: 8 };
 const LIMIT: ReplyLimit = ReplyLimit { now: 9, ever: 24 };
+const INGRESS: Ingress = Ingress { interface: 0, strips_tags: false };
 const SECTORS: u64 = 1000;
 
 /// The first byte has the settings of the export, the second the results of its store. For each
@@ -50,7 +52,12 @@ fn state(flags: u8) -> State {
         read_only: flags & 1 != 0,
         durability: if flags & 2 == 0 { Durability::Durable } else { Durability::Volatile },
         names: Names { serial: Text::new("7.3:ab"), firmware: Text::new("1"), model: Text::new("xblade") },
+        segments: Segments {
+            vlans: if flags & 16 == 0 { Vlans::Any } else { Vlans::default() },
+            interfaces: None,
+        },
         acl: Acl::new(listed.into_iter().filter(|_| flags & 4 != 0)),
+        host_settings: if flags & 32 == 0 { HostSettings::Allow } else { HostSettings::Refuse },
     };
     let geometry = Geometry { discards: flags & 8 != 0, ..Geometry::new(SECTORS, 4096) };
     State::new(settings, geometry)
@@ -68,7 +75,7 @@ fn frame(frame: &[u8], state: &mut State, result: Result<(), IoError>) {
         _ => None,
     };
     let room = reply_len_max(&header, ata.as_ref(), LIMIT.now);
-    let reply = match execute(&request, state, ADVERT, LIMIT) {
+    let reply = match execute(&request, state, ADVERT, LIMIT, INGRESS) {
         Action::Ignore(_) => return,
         Action::Reply(reply) => reply,
         Action::Store { ata, kind } => {
@@ -88,8 +95,12 @@ fn frame(frame: &[u8], state: &mut State, result: Result<(), IoError>) {
         _ => len,
     };
     assert_eq!(over_old.get(..written), over_zeros.get(..written), "a byte of an earlier frame is sent");
-    let persists = xblade::command::persists(&request.body);
-    assert!(persists || state.revision() == before, "{request:?} changed what is not saved");
+    let may_set = !matches!(request.body, Body::Ata { .. } | Body::Unknown(_));
+    assert!(may_set || state.revision() == before, "{request:?} has set something");
+    if state.settings.host_settings == HostSettings::Refuse {
+        let set = (state.config(), state.mask(), state.reservation());
+        assert!(set.0.is_empty() && set.1.is_empty() && set.2.is_empty(), "{request:?} has set something");
+    }
 }
 
 /// What hosts have set is the same after a restart.

@@ -67,7 +67,7 @@ fn answer(request: Request) {
     match request {
         Request::Snapshot(answer) => answer(Snapshot::new(Duration::ZERO, vec![], vec![], vec![])),
         Request::Configuration(answer) => answer(Serve::default()),
-        Request::Change(Change::Add(export), answer) => {
+        Request::Change(Change::Add { export, .. }, answer) => {
             // What was accepted can be shown, as `xblade show` does.
             let serve = Serve { exports: vec![*export], ..Serve::default() };
             let _ = config_of(&serve);
