@@ -59,7 +59,7 @@ impl State {
     }
 
     /// Whether a frame with this link layer may get a reply, whatever the request.
-    #[inline]
+    #[inline(always)]
     pub fn admit(&self, ether: &Ether, ingress: Ingress) -> Result<(), DropReason> {
         self.settings.segments.admit(&ether.tags, ingress)?;
         let src = ether.src;
