@@ -119,7 +119,10 @@ impl StateWriter {
 
 /// Creates the state directory if it does not exist.
 pub fn make_folder(folder: &Path) -> Result<(), Failure> {
-    DirBuilder::new().mode(FOLDER_MODE).recursive(true).create(folder).map_err(|e| {
+    // Folders above it are not only for state.
+    let above = folder.parent().map_or(Ok(()), fs::create_dir_all);
+    let made = above.and_then(|()| DirBuilder::new().mode(FOLDER_MODE).recursive(true).create(folder));
+    made.map_err(|e| {
         if let Some(failure) = no_folder(folder, &e) {
             return failure;
         }

@@ -220,7 +220,7 @@ fn what_hosts_may_set_is_logged_and_taken_back() {
     rig.host.assert_silence(at(0, 1));
 
     assert!(
-        rig.good("config-strings").contains("seized\u{fffd}\u{fffd}[2J"),
+        rig.good("config-strings").contains("seized\\n\\u{1b}[2J"),
         "{}",
         rig.good("config-strings")
     );
