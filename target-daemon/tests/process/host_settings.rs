@@ -219,11 +219,7 @@ fn what_hosts_may_set_is_logged_and_taken_back() {
     rig.restart();
     rig.host.assert_silence(at(0, 1));
 
-    assert!(
-        rig.good("config-strings").contains("seized\\n\\u{1b}[2J"),
-        "{}",
-        rig.good("config-strings")
-    );
+    assert!(rig.good("config-strings").contains("seized\\n\\u{1b}[2J"), "{}", rig.good("config-strings"));
     for command in ["masks", "reservations", "config-strings"] {
         let line = rig.good(&format!("{command} --clear 0.1"));
         assert!(line.starts_with("0.1 has no ") && line.ends_with(" any more\n"), "{line}");
