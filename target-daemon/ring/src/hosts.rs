@@ -191,6 +191,8 @@ pub struct RingShares {
     snapshot: Box<[u64]>,
     is_read: bool,
     synced_ns: u64,
+    /// Whether the limit of a host was lowered.
+    is_lowered: bool,
 }
 
 #[derive(Clone, Copy, Default, Debug)]
@@ -215,6 +217,7 @@ impl RingShares {
             snapshot: vec![0; hosts].into(),
             is_read: false,
             synced_ns: 0,
+            is_lowered: false,
             table,
         }
     }
@@ -227,6 +230,7 @@ impl RingShares {
         host.received += units;
         let limit = host.received + share;
         if limit.wrapping_sub(host.limit) > share / STEPS {
+            self.is_lowered |= limit < host.limit;
             host.limit = limit;
             self.publish(index, limit);
         }
@@ -244,21 +248,57 @@ impl RingShares {
     /// Call when a pass begins. Corrects the counts of frames that were lost between the
     /// program and the ring: what the program had counted when the last pass began has been
     /// received since, or never will be.
-    pub fn begin_pass(&mut self, now_ns: u64) {
-        let Some([admitted, _]) = self.table.shares.as_ref().filter(|_| !self.hosts.is_empty()) else {
-            return;
-        };
+    pub fn begin_pass(&mut self, share: impl Fn(u16) -> u64, now_ns: u64) {
         if self.is_read {
             self.is_read = false;
-            for (host, counted) in self.hosts.iter_mut().zip(&self.snapshot) {
-                host.received = host.received.max(counted.saturating_sub(UNDER_WAY));
+            for index in 0..self.hosts.len() as u16 {
+                self.correct(index, &share);
             }
         } else if now_ns.saturating_sub(self.synced_ns) > SYNC_NS {
             (self.synced_ns, self.is_read) = (now_ns, true);
-            let words = admitted.words().get(self.first..).unwrap_or(&[]);
-            for (counted, word) in self.snapshot.iter_mut().zip(words) {
-                *counted = word.load(Ordering::Relaxed);
-            }
+            self.read();
+        }
+    }
+
+    /// Call before the worker sleeps, with nothing held: a host whose frames the program
+    /// drops would not wake it. Gives every host this share.
+    pub fn reset(&mut self, share: u64) {
+        if !std::mem::take(&mut self.is_lowered) {
+            return;
+        }
+        self.read();
+        for index in 0..self.hosts.len() as u16 {
+            self.raise(index, share);
+        }
+    }
+
+    fn read(&mut self) {
+        let Some([admitted, _]) = &self.table.shares else { return };
+        let words = admitted.words().get(self.first..).unwrap_or(&[]);
+        for (counted, word) in self.snapshot.iter_mut().zip(words) {
+            *counted = word.load(Ordering::Relaxed);
+        }
+    }
+
+    fn correct(&mut self, index: u16, share: impl Fn(u16) -> u64) {
+        let at = usize::from(index);
+        let (Some(host), Some(counted)) = (self.hosts.get_mut(at), self.snapshot.get(at)) else { return };
+        host.received = host.received.max(counted.saturating_sub(UNDER_WAY));
+        // Nothing more of it arrives that would raise its limit.
+        if host.limit > 0 && *counted >= host.limit {
+            self.raise(index, share(index));
+        }
+    }
+
+    /// Takes all that the program has counted as received, and allows this much more.
+    fn raise(&mut self, index: u16, share: u64) {
+        let at = usize::from(index);
+        let (Some(host), Some(counted)) = (self.hosts.get_mut(at), self.snapshot.get(at)) else { return };
+        if host.limit > 0 {
+            host.received = host.received.max(*counted);
+            host.limit = host.received + share;
+            let limit = host.limit;
+            self.publish(index, limit);
         }
     }
 }
@@ -354,6 +394,52 @@ mod tests {
         }
         let next = (1 << 20..).map(key).find(|other| table.add(*other, later).is_some()).unwrap();
         assert_eq!((table.find(next), table.find(key(1))), (index, UNKNOWN));
+    }
+
+    /// The program's side of the shares of one lane.
+    fn shares() -> (Arc<HostTable>, RingShares) {
+        let words = || SharedWords::new(HOST_INDICES);
+        let table = Arc::new(HostTable { shares: Some([words(), words()]), ..HostTable::new(1) });
+        let shares = RingShares::new(Arc::clone(&table), 0);
+        (table, shares)
+    }
+
+    fn enter(table: &HostTable, index: usize, frames: u64) -> u64 {
+        let [admitted, limits] = table.shares.as_ref().unwrap();
+        let limit = limits.words()[index].load(Ordering::Relaxed);
+        let word = &admitted.words()[index];
+        let entered = frames.min(limit.saturating_sub(word.load(Ordering::Relaxed)));
+        word.fetch_add(entered, Ordering::Relaxed);
+        entered
+    }
+
+    #[test]
+    fn a_host_has_its_share_in_the_ring_and_no_more() {
+        let (table, mut shares) = shares();
+        shares.receive(7, 1, 100);
+        assert_eq!(enter(&table, 7, 1_000), 101, "the first one had no limit and was not counted");
+        shares.receive(7, 60, 100);
+        assert_eq!(enter(&table, 7, 1_000), 60);
+        shares.receive(7, 10, 0);
+        assert_eq!(enter(&table, 7, 1_000), 0);
+    }
+
+    /// Whatever is lost on the way to the ring: a host that has used up its limit gets a new
+    /// one, be the worker awake or asleep.
+    #[test]
+    fn lost_frames_stop_no_host() {
+        for share in [1, 4, 100, 1_000] {
+            let (table, mut shares) = shares();
+            shares.receive(7, 1, share);
+            assert!(enter(&table, 7, 2_000) > 0, "and all of these are lost");
+            assert_eq!(enter(&table, 7, 1), 0);
+            shares.begin_pass(|_| share, 2 * SYNC_NS);
+            shares.begin_pass(|_| share, 2 * SYNC_NS + 1);
+            assert_eq!(enter(&table, 7, 2_000), share);
+            shares.receive(7, 0, 0);
+            shares.reset(share);
+            assert_eq!(enter(&table, 7, 2_000), share);
+        }
     }
 
     #[test]

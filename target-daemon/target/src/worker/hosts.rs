@@ -95,8 +95,14 @@ impl HostFinder {
     }
 
     /// Call when a pass begins.
-    pub fn begin_pass(&mut self, now_ns: u64) {
-        self.ring.begin_pass(now_ns);
+    pub fn begin_pass(&mut self, share: impl Fn(u16) -> u64, now_ns: u64) {
+        let base = self.base;
+        self.ring.begin_pass(|index| share(base + index), now_ns);
+    }
+
+    /// Call before the worker sleeps, with nothing held: allows every host this much.
+    pub fn reset(&mut self, share: u64) {
+        self.ring.reset(share);
     }
 }
 

@@ -65,7 +65,8 @@ impl<R: Rings> Worker<R> {
             }
         }
         for own in &mut self.lanes {
-            own.hosts.begin_pass(self.pass.began_ns);
+            let (held, ring_size) = (&self.held, own.lane.ring_size());
+            own.hosts.begin_pass(|host| held.ring_share(host, ring_size).into(), self.pass.began_ns);
         }
         self.pass.waiting = self.lanes.iter().map(|own| own.left).sum();
         self.exports.set_time(self.pass.began_ns);

@@ -269,6 +269,11 @@ impl<R: Rings> Worker<R> {
         if self.stats.counters.sleeps.is_multiple_of(AUDIT_EVERY) {
             self.audit();
         }
+        if self.held.is_empty() {
+            for own in &mut self.lanes {
+                own.hosts.reset(self.held.ring_share(own.hosts.unknown(), own.lane.ring_size()).into());
+            }
+        }
         // What is held may wait for the link as well.
         let unsent = self.has_waiting() || self.lanes.iter().any(|own| own.unsent > 0);
         let limit = if unsent { UNSENT_SLEEP } else { Duration::MAX };
