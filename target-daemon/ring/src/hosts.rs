@@ -236,6 +236,15 @@ impl RingShares {
         }
     }
 
+    /// Call when a host has been entered at an index: its share begins anew.
+    pub fn begin(&mut self, index: u16) {
+        let Some([admitted, _]) = &self.table.shares else { return };
+        let at = usize::from(index);
+        if let (Some(host), Some(word)) = (self.hosts.get_mut(at), admitted.words().get(self.first + at)) {
+            host.received = word.load(Ordering::Relaxed);
+        }
+    }
+
     fn publish(&self, index: u16, limit: u64) {
         if let Some([_, limits]) = &self.table.shares
             && let Some(word) = limits.words().get(self.first + usize::from(index))

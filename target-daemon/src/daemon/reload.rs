@@ -149,7 +149,17 @@ fn prepare<'a>(
     exports::examine_together(&later, next)?;
     let segments = |export: &Export| segments::of(export, &facts_of(interfaces));
     later.iter().try_for_each(|export| segments(export).map(drop))?;
-    let changed = difference.changed.iter().map(segments).collect::<Result<_, _>>()?;
+    // Other rules for hosts apply even where a NIC removes the tags of its VLANs at present.
+    let changed = |export: &Export| {
+        let before = served.options.exports.iter().find(|before| before.address == export.address);
+        let same =
+            |before: &&Export| (&before.vlans, &before.interfaces) == (&export.vlans, &export.interfaces);
+        match before.filter(same).and_then(|_| pool.registry.get(export.address)) {
+            Some(entry) => Ok(entry.settings.segments.clone()),
+            None => segments(export),
+        }
+    };
+    let changed = difference.changed.iter().map(changed).collect::<Result<_, _>>()?;
     Ok(Prepared { opened, later, changed })
 }
 

@@ -57,6 +57,31 @@ fn a_flood_does_not_hold_up_another_host() {
     target.assert_at_rest();
 }
 
+/// The same if each host has a lane of its own: one of two queues, or of two interfaces.
+#[test]
+fn a_flood_on_one_lane_does_not_hold_up_another() {
+    let store = store(Order::Submitted, 256);
+    let mut target = target(&store, |plan| {
+        (plan.lanes, plan.ring, plan.chunks) = (vec![0, 0], 1024, 4096);
+    });
+    target.clock.0.set(1_000_000_000);
+    target.enter_host(FLOOD);
+    target.enter_host(HOST);
+    for tag in 0..900 {
+        assert!(target.deliver(0, &read(DISK, 100 + tag, 0, 1).from(FLOOD).bytes()));
+    }
+    let ask = on_lane(1, read(DISK, 7, 8, 1));
+    assert!(target.deliver(1, &ask.bytes()));
+    let before = target.count(|counters| counters.reads);
+    target.round();
+    target.round();
+    assert_eq!(target.sent(1), [good(&ask, &[0; 512])]);
+    let executed = target.count(|counters| counters.reads) - before;
+    assert!(executed <= 3 * 64, "{executed}");
+    target.settle();
+    target.assert_at_rest();
+}
+
 #[test]
 fn a_host_alone_is_served_in_order_and_gets_everything() {
     let store = store(Order::Submitted, 256);

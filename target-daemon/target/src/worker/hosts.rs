@@ -67,6 +67,7 @@ impl HostFinder {
         let mut index = self.table.find(key);
         if index == UNKNOWN_HOST && candidates.count(key, now_ns) {
             index = self.table.add(key, now_ns).unwrap_or(UNKNOWN_HOST);
+            self.ring.begin(index);
         }
         let is_found_fast = index != UNKNOWN_HOST && ether.tags.is_none();
         self.last = (is_found_fast.then_some(ether.src), self.base + index);

@@ -25,6 +25,8 @@ pub struct Inbound {
     pub host: u16,
     /// Whether others that arrived later may have been executed before it.
     pub held: bool,
+    /// Whether another worker received it, which counts its chunks.
+    pub from_afar: bool,
     /// The export, as an index at its owner.
     pub export: u16,
     /// Length of the request in bytes.

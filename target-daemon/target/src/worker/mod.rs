@@ -470,12 +470,18 @@ impl<R: Rings> Worker<R> {
             let may_run =
                 |next: &Held| lanes.get(next.at).is_none_or(|own| own.has_room_for(busy.of(next.head.host)));
             let Some(Held { frame, head, at, received_ns, since_ns }) = held.pop(may_run) else { break };
+            // Its export may have moved since.
+            let to = self.directory.addressee(&head.header);
             for own in lanes {
                 own.hosts.allow(head.host, held.ring_share(head.host, own.lane.ring_size()).into());
             }
-            if let Addressee::One(owner) = head.to {
-                let origin = Origin { at, received_ns, since_ns, held: true };
-                self.dispatch_other(origin, frame, &head, owner);
+            match to {
+                Addressee::One(owner) => {
+                    let origin = Origin { at, received_ns, since_ns, held: true };
+                    self.dispatch_other(origin, frame, &head, owner);
+                }
+                Addressee::Several => self.fan_out(at, frame, &head, received_ns),
+                Addressee::None(reason) => self.drop_frame(at, frame, reason),
             }
             run += 1;
         }
@@ -594,6 +600,7 @@ impl<R: Rings> Worker<R> {
             lane: own.id,
             host: head.host,
             held: origin.held,
+            from_afar: owner.worker != self.index,
             export: owner.export,
             request_len: request_len as u32,
             received_ns: origin.received_ns,

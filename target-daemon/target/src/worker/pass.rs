@@ -69,6 +69,10 @@ impl<R: Rings> Worker<R> {
             own.hosts.begin_pass(|host| held.ring_share(host, ring_size).into(), self.pass.began_ns);
         }
         self.pass.waiting = self.lanes.iter().map(|own| own.left).sum();
+        if self.lanes.iter().filter(|own| own.left > 0).count() > 1 {
+            // Of different hosts, as far as is known before they are received.
+            self.several_ns = self.pass.began_ns;
+        }
         self.exports.set_time(self.pass.began_ns);
     }
 

@@ -41,6 +41,7 @@ fn inbound(frame: Frame) -> Inbound {
         lane: 0,
         host: 0,
         held: false,
+        from_afar: false,
         export: 0,
         request_len: 36,
         received_ns: 0,

@@ -62,6 +62,7 @@ impl Memory {
             lane: 0,
             host: 0,
             held: false,
+            from_afar: false,
             export: 0,
             request_len: 60,
             received_ns,
