@@ -160,7 +160,8 @@ fn a_descriptor_that_is_not_what_it_should_be_is_refused() {
         assert!([400, 409].contains(&refused.status), "{expected}: {refused:?}");
         assert!(refused.error().contains(expected), "{expected}: {refused:?}");
     }
-    assert_eq!(descriptors(&rig), before, "none is kept");
+    // The last connection may not be closed yet.
+    until("none is kept", || descriptors(&rig) == before);
     // With more than are needed, and flags with which writes would go elsewhere.
     let appends = OpenOptions::new().read(true).append(true).open(&file).unwrap();
     let added = add(&rig, &format!("0.5={name},length=16"), &[&appends, &null, &null, &null, &null]);
