@@ -236,7 +236,7 @@ impl RingShares {
         }
     }
 
-    /// Call when a host has been entered at an index: its share begins anew.
+    /// Call when a host has been entered at an index: its share begins again.
     pub fn begin(&mut self, index: u16) {
         let Some([admitted, _]) = &self.table.shares else { return };
         let at = usize::from(index);
