@@ -22,7 +22,7 @@ const QUANTUM: u32 = 64;
 
 /// The same for a host that does not wait for replies: it has used up most of what it may
 /// hold. A host that does wait has a bounded number of requests under way.
-const QUANTUM_OF_A_FLOOD: u32 = QUANTUM / 4;
+const QUANTUM_OF_A_FLOOD: u32 = QUANTUM / 8;
 
 /// No entry.
 const NIL: u32 = u32::MAX;
@@ -179,9 +179,12 @@ impl HeldRequests {
     }
 }
 
-/// The work that a request makes, roughly: what any request does, and the sectors that it
-/// moves.
+/// The work that a request makes, roughly: what any ATA request does, and the sectors that it
+/// moves. Other requests may set something, and have long replies.
 fn cost(head: &Head) -> u32 {
-    let moved = head.ata.filter(|ata| ata.command.direction() != Direction::None);
-    8 + moved.map_or(0, |ata| u32::from(ata.count))
+    match head.ata {
+        Some(ata) if ata.command.direction() != Direction::None => 8 + u32::from(ata.count),
+        Some(_) => 8,
+        None => 64,
+    }
 }
