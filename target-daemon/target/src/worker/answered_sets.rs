@@ -145,19 +145,7 @@ mod tests {
         let command = Command::Reserve;
         let header = Header { ether, role: Role::Request, shelf: 0, slot: 0, command, tag };
         let frame = lane.allocate(60).unwrap();
-        Inbound {
-            frame,
-            header,
-            ata: None,
-            lane: 0,
-            host: 0,
-            held: false,
-            from_afar: false,
-            export: 0,
-            request_len: 60,
-            received_ns: at_ns,
-            since_ns: at_ns,
-        }
+        Inbound::of(frame, header, at_ns)
     }
 
     /// Calls `act` with a request of this host, tag, arrival time and worker.

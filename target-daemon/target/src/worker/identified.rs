@@ -57,19 +57,7 @@ mod tests {
                 Ether { dst: Mac::default(), src: Mac([2, 0, 0, 0, 0, host as u8]), tags: Tags::NONE };
             let header = Header { ether, role: Role::Request, shelf: 0, slot: 0, command: Command::Ata, tag };
             let frame = lane.allocate(60).unwrap();
-            let inbound = Inbound {
-                frame,
-                header,
-                ata: None,
-                lane: 0,
-                host: 0,
-                held: false,
-                from_afar: false,
-                export: 0,
-                request_len: 60,
-                received_ns: 0,
-                since_ns: 0,
-            };
+            let inbound = Inbound::of(frame, header, 0);
             let is_copy = identified.is_copy(&inbound, 1_000);
             lane.release(inbound.frame);
             is_copy

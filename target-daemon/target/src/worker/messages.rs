@@ -103,6 +103,26 @@ impl Finished {
     }
 }
 
+#[cfg(test)]
+impl Inbound {
+    /// A request of 60 bytes that arrived at this time, on the first lane of its worker.
+    pub fn of(frame: Frame, header: Header, at_ns: u64) -> Self {
+        Self {
+            frame,
+            header,
+            ata: None,
+            lane: 0,
+            host: 0,
+            held: false,
+            from_afar: false,
+            export: 0,
+            request_len: 60,
+            received_ns: at_ns,
+            since_ns: at_ns,
+        }
+    }
+}
+
 impl Arrival {
     /// Whether a worker keeps the order between this and what arrived there.
     pub fn is_in_order_with(self, worker: u16) -> bool {

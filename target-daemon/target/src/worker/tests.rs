@@ -34,19 +34,7 @@ fn lane() -> Lane<FakeRings> {
 
 fn inbound(frame: Frame) -> Inbound {
     let header = header(Command::Ata, Tags::NONE);
-    Inbound {
-        frame,
-        header,
-        ata: None,
-        lane: 0,
-        host: 0,
-        held: false,
-        from_afar: false,
-        export: 0,
-        request_len: 36,
-        received_ns: 0,
-        since_ns: 0,
-    }
+    Inbound { request_len: 36, ..Inbound::of(frame, header, 0) }
 }
 
 fn pending(frame: Frame, bytes: u32) -> Pending {

@@ -54,20 +54,7 @@ impl Memory {
         let (role, command) = (Role::Request, Command::Ata);
         let header = Header { ether, role, shelf: 0, slot: 0, command, tag: from.tag };
         let frame = self.lane.allocate(60).unwrap();
-        let (received_ns, since_ns) = (from.arrived_ns, from.arrived_ns);
-        let inbound = Inbound {
-            frame,
-            header,
-            ata: None,
-            lane: 0,
-            host: 0,
-            held: false,
-            from_afar: false,
-            export: 0,
-            request_len: 60,
-            received_ns,
-            since_ns,
-        };
+        let inbound = Inbound::of(frame, header, from.arrived_ns);
         let result = act(&mut self.answered, &inbound, self.now_ns);
         self.lane.release(inbound.frame);
         result
