@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use xblade::ring::{HostKey, Lane};
-use xblade::shelf::{Acl, Export, HostSettings, Segments, Settings};
+use xblade::shelf::{Acl, Export, HostSettings, Rates, Segments, Settings};
 use xblade::store::{self, Access, Durability, MemRegion, OpenOptions, RamStore, Ring, Store};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
@@ -356,6 +356,7 @@ fn distribute(exports: Vec<ExportPlan>, workers: u16, acl: &[Mac]) -> (Vec<Vec<E
             segments: plan.segments,
             acl: acl.clone(),
             host_settings: HostSettings::Allow,
+            rates: Rates::default(),
         };
         shelves[usize::from(plan.worker)].push(Export::new(settings, plan.store));
         owners.push((address, plan.worker));

@@ -1,7 +1,7 @@
 //! Requests, and the export that they are for.
 
 use xblade_store::Durability;
-use xblade_target::shelf::{Acl, HostSettings, Segments, Settings};
+use xblade_target::shelf::{Acl, HostSettings, Rates, Segments, Settings};
 use xblade_wire::aoe::{Address, Command, Header, Role};
 use xblade_wire::ata::Command::WriteSectorsExt;
 use xblade_wire::ether::{Ether, Mac, Tags};
@@ -32,6 +32,7 @@ pub fn settings() -> Settings {
         segments: Segments::default(),
         acl: Acl::default(),
         host_settings: HostSettings::Refuse,
+        rates: Rates::default(),
     }
 }
 

@@ -12,7 +12,7 @@ use super::segments;
 use super::state_writer;
 use crate::config::{self, EXPORTS_MAX, Serve};
 use crate::privilege;
-use crate::shelf::{Acl, Export, HostSettings, Settings};
+use crate::shelf::{Acl, Export, HostSettings, Rates, Settings};
 use crate::store::disk::Persist;
 use crate::store::{
     self, Access, Data, Durability, Handed, OpenError, OpenErrorKind, OpenFile, Problem, SECTOR_BYTES,
@@ -282,7 +282,8 @@ fn open_by(
     let (store, told) = (opened.store, info.describe(read_only));
     let host_settings = host_settings(all, wanted);
     let names = names(wanted);
-    let settings = Settings { address, read_only, durability, names, segments, acl, host_settings };
+    let rates = Rates::default();
+    let settings = Settings { address, read_only, durability, names, segments, acl, host_settings, rates };
     let geometry = store.geometry();
     let sectors = geometry.sectors;
     let mode = match (read_only, durability) {

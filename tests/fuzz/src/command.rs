@@ -2,7 +2,9 @@
 //! state that those before it left.
 
 use xblade::command::{Action, execute, finish, reply_len_max};
-use xblade::shelf::{Acl, Belongs, HostSettings, Ingress, ReplyLimit, Saved, Segments, Settings, State};
+use xblade::shelf::{
+    Acl, Belongs, HostSettings, Ingress, Rates, ReplyLimit, Saved, Segments, Settings, State,
+};
 use xblade::store::{Data, Durability, Geometry, Identity, IoError, Kind};
 use xblade::wire::aoe::{Address, Header};
 use xblade::wire::ether::Mac;
@@ -58,6 +60,7 @@ fn state(flags: u8) -> State {
         },
         acl: Acl::new(listed.into_iter().filter(|_| flags & 4 != 0)),
         host_settings: if flags & 32 == 0 { HostSettings::Allow } else { HostSettings::Refuse },
+        rates: Rates::default(),
     };
     let geometry = Geometry { discards: flags & 8 != 0, ..Geometry::new(SECTORS, 4096) };
     State::new(settings, geometry)

@@ -3,7 +3,7 @@
 
 use crossbeam_channel::{Receiver, bounded};
 use xblade::observe::{Operation, Outcome};
-use xblade::shelf::{Acl, Export, HostSetting, HostSettings, Saved, Segments, Settings};
+use xblade::shelf::{Acl, Export, HostSetting, HostSettings, Rates, Saved, Segments, Settings};
 use xblade::store::{Durability, Store};
 use xblade::wire::DropReason;
 use xblade::wire::identify::{Names, Text};
@@ -26,6 +26,7 @@ fn settings(at: Address) -> Settings {
         segments: Segments::default(),
         acl: Acl::default(),
         host_settings: HostSettings::Allow,
+        rates: Rates::default(),
     }
 }
 

@@ -9,7 +9,7 @@ mod query;
 mod reserve;
 
 use super::{Action, execute};
-use crate::shelf::{Acl, HostSettings, Ingress, ReplyLimit, Saved, Segments, Settings, State};
+use crate::shelf::{Acl, HostSettings, Ingress, Rates, ReplyLimit, Saved, Segments, Settings, State};
 use crate::store::{Durability, Geometry, Kind};
 use crate::wire::aoe::{Address, Header};
 use crate::wire::ether::Mac;
@@ -35,6 +35,7 @@ fn settings() -> Settings {
         segments: Segments::default(),
         acl: Acl::default(),
         host_settings: HostSettings::Allow,
+        rates: Rates::default(),
     }
 }
 

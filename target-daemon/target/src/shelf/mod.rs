@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Export ─┬─ store   (bytes at rest)
-//!         └─ State ─┬─ Settings  address, read-only, names, Segments, Acl
+//!         └─ State ─┬─ Settings  address, read-only, names, Segments, Acl, Rates
 //!                   ├─ Geometry  size, as the store last reported
 //!                   └─ config string, mask list, reservation:
 //!                      what initiators change over the wire
@@ -16,6 +16,7 @@ mod export;
 mod host_setting;
 mod limits;
 mod mac_list;
+mod rate;
 mod saved;
 mod segments;
 mod state;
@@ -28,6 +29,7 @@ pub use limits::{
     sectors_per_frame,
 };
 pub use mac_list::{ListFull, MacList};
+pub use rate::{HostRate, Meter, Rate, Rates};
 pub use saved::{Belongs, Saved, SavedError};
 pub use segments::{Ingress, Segments};
 pub use state::{Settings, State};

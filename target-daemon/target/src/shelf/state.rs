@@ -3,6 +3,7 @@
 use super::acl::Acl;
 use super::host_setting::{HostSetting, HostSettings};
 use super::mac_list::{ListFull, MacList};
+use super::rate::Rates;
 use super::segments::{Ingress, Segments};
 use crate::store::{Durability, Geometry};
 use crate::wire::aoe::Address;
@@ -28,6 +29,8 @@ pub struct Settings {
     pub acl: Acl,
     /// Whether initiators may set config string, mask list and reservation.
     pub host_settings: HostSettings,
+    /// How many requests are executed in a second, and how much data.
+    pub rates: Rates,
 }
 
 /// Everything about an export except its data.
@@ -184,6 +187,7 @@ mod tests {
             segments: Segments::default(),
             acl: Acl::new(acl.iter().copied().map(mac)),
             host_settings: HostSettings::Allow,
+            rates: Rates::default(),
         };
         State::new(settings, Geometry::new(100, 4096))
     }

@@ -11,7 +11,7 @@ use super::messages::{Finished, Inbound};
 use crate::command::{self, Action};
 use crate::observe::Operation;
 use crate::ring::{Frame, Lane};
-use crate::shelf::{Acl, HostSettings, Ingress, ReplyLimit, Segments, Settings, State};
+use crate::shelf::{Acl, HostSettings, Ingress, Rates, ReplyLimit, Segments, Settings, State};
 use crate::store::{Durability, Geometry, Kind};
 use crate::wire::aoe::{Address, Command, Header, Role, SHELF_ANY, SLOT_ANY};
 use crate::wire::ether::{Ether, Mac, Tags};
@@ -235,6 +235,7 @@ fn crowded() -> State {
         segments: Segments { vlans: Vlans::Any, interfaces: None },
         acl: Acl::default(),
         host_settings: HostSettings::Allow,
+        rates: Rates::default(),
     };
     let mut state = State::new(settings, Geometry::new(1 << 20, 512));
     state.set_config(&[7; 1024]).unwrap();
