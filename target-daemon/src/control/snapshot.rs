@@ -158,6 +158,8 @@ pub struct Export {
     pub replaced: bool,
     /// Requests in flight, including those waiting for others.
     pub in_flight: usize,
+    /// Requests that wait for a limit.
+    pub waiting: usize,
     /// The worker that owns it.
     pub worker: u16,
     /// The physical block size of the device.
@@ -354,6 +356,7 @@ impl From<&ExportSnapshot> for Export {
             size_bytes: export.geometry.sectors.saturating_mul(SECTOR_BYTES),
             read_only: export.read_only,
             in_flight: export.in_flight,
+            waiting: export.waiting,
             physical_bytes: export.geometry.physical_bytes,
             block_bytes: export.geometry.block_bytes,
             trim: export.geometry.discards,

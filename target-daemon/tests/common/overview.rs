@@ -143,11 +143,13 @@ pub fn of_worker(shelf: u16, slot: u8) -> ExportSnapshot {
     let counters = &mut tally.counters;
     (counters.bytes_read, counters.bytes_written) = (4096, 8192);
     (counters.waited, counters.folded, counters.repeated) = (5, 6, 7);
+    (counters.limited, counters.limited_ns) = (10, 1_250_000_000);
     ExportSnapshot {
         address: Address { shelf, slot },
         read_only: false,
         geometry: Geometry::new(2048, 512),
         in_flight: 9,
+        waiting: 3,
         config: b"config".to_vec(),
         mask: vec![Mac([2, 0, 0, 0, 0, 1])],
         reservation: vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])],

@@ -63,6 +63,7 @@ pub fn export(slot: u8) -> Export {
     let of_worker = ExportSnapshot {
         geometry: Geometry { discards: true, ..Geometry::new(2048, 4096) },
         in_flight: 4,
+        waiting: 0,
         config: b"kept for\xff\x1b".to_vec(),
         mask: vec![HOST],
         reservation: vec![HOST],
@@ -84,6 +85,7 @@ fn nothing(slot: u8) -> Export {
         read_only: true,
         geometry: Geometry::new(8, 512),
         in_flight: 0,
+        waiting: 0,
         config: Vec::new(),
         mask: Vec::new(),
         reservation: Vec::new(),

@@ -78,12 +78,14 @@ fn export(to: &mut Exposition, one: &Export) {
         (&family::STUCK, one.stuck.into()),
         (&family::REPLACED, one.replaced.into()),
         (&family::IN_FLIGHT, one.in_flight as u64),
+        (&family::WAITING, one.waiting as u64),
         (&family::RESERVED, one.reservation.len() as u64),
         (&family::MASKED, one.mask.len() as u64),
     ] {
         to.value(family, of, &[], value);
     }
     counters(to, of, &Counters(one.counters.rows()));
+    to.value(&family::LIMITED_TIME, of, &[], Duration::from_nanos(one.counters.limited_ns).as_secs_f64());
     for setting in HostSetting::ALL.map(HostSetting::name) {
         let Changes { changed, refused, .. } = one.changes.get(setting).cloned().unwrap_or_default();
         for (outcome, n) in ChangeOutcome::ALL.iter().zip([changed, refused]) {

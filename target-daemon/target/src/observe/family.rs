@@ -140,6 +140,12 @@ families! {
         "Resends of a write that was under way: answered with it.";
     REPEATED = "xblade_export_repeated_writes", Counter, "", ["export"],
         "Copies of a write that had been answered: answered again.";
+    LIMITED = "xblade_export_limited_requests", Counter, "", ["export"],
+        "Requests that waited for a limit of the export or of a host.";
+    LIMITED_TIME = "xblade_export_limited_seconds", Counter, "seconds", ["export"],
+        "Time that requests waited for a limit, of all together.";
+    WAITING = "xblade_export_limit_waiting_requests", Gauge, "", ["export"],
+        "Requests that wait for a limit now.";
     REQUESTS = "xblade_export_requests", Counter, "", ["export", "operation", "outcome"],
         "Requests to an export, by what was asked for and how it ended.";
     RESPONSE = "xblade_export_response_seconds", Histogram, "seconds", ["export", "operation"],

@@ -45,6 +45,10 @@ counters! {
         folded in FOLDED,
         /// Duplicates of completed writes: answered again, not executed.
         repeated in REPEATED,
+        /// Requests that waited for a limit.
+        limited in LIMITED,
+        /// The time that they waited, in nanoseconds.
+        limited_ns,
     }
 }
 

@@ -98,6 +98,8 @@ pub struct ExportSnapshot {
     pub geometry: Geometry,
     /// Requests in flight, including those that wait for others.
     pub in_flight: usize,
+    /// Requests that wait for a limit.
+    pub waiting: usize,
     /// The config string.
     pub config: Vec<u8>,
     /// The mask list.
@@ -250,6 +252,7 @@ impl ExportRuntime {
             read_only: state.settings.read_only,
             geometry: state.geometry,
             in_flight: self.requests.len(),
+            waiting: 0,
             config: state.config().to_vec(),
             mask: state.mask().to_vec(),
             reservation: state.reservation().to_vec(),
