@@ -68,6 +68,8 @@ pub struct ExportPlan {
     pub durability: Durability,
     /// The segments that it is served on.
     pub segments: Segments,
+    /// Its rate limits.
+    pub rates: Rates,
     /// The worker that owns it.
     pub worker: u16,
 }
@@ -81,7 +83,15 @@ impl ExportPlan {
     /// The same, of a store that was opened.
     pub fn of(address: Address, store: Box<dyn Store>) -> Self {
         let segments = Segments { vlans: Vlans::Any, interfaces: None };
-        Self { address, store, read_only: false, durability: Durability::Durable, segments, worker: 0 }
+        Self {
+            address,
+            store,
+            read_only: false,
+            durability: Durability::Durable,
+            segments,
+            rates: Rates::default(),
+            worker: 0,
+        }
     }
 
     /// Changes the owner to another worker.
@@ -356,7 +366,7 @@ fn distribute(exports: Vec<ExportPlan>, workers: u16, acl: &[Mac]) -> (Vec<Vec<E
             segments: plan.segments,
             acl: acl.clone(),
             host_settings: HostSettings::Allow,
-            rates: Rates::default(),
+            rates: plan.rates,
         };
         shelves[usize::from(plan.worker)].push(Export::new(settings, plan.store));
         owners.push((address, plan.worker));

@@ -17,7 +17,7 @@ use xblade_tests::{Address, FakeTarget, HOST, pattern};
 use crate::channels::on_lane;
 use crate::{DISK, SECOND, good, read, release_all, store, target, write};
 
-fn settings(at: Address) -> Settings {
+pub(crate) fn settings(at: Address) -> Settings {
     Settings {
         address: aoe::Address { shelf: at.0, slot: at.1 },
         read_only: false,

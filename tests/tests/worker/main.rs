@@ -18,6 +18,7 @@ mod order;
 mod overlap;
 mod planted;
 mod random;
+mod rates;
 mod segments;
 mod sizes;
 mod sleep;

@@ -4,6 +4,7 @@
 //! ```text
 //! execute ──► admit ──► try_inline ──────────────────► ended ──► answer ──► conclude ──► reply
 //!   │           │          └─ no ──► submit ─► store ─► harvest ──┘    (`answer` records writes)
+//!   │           ├─ over a limit: waits, and is then admitted as if it had just arrived
 //!   │           ├─ copy of a request in flight: waits, and gets the same reply
 //!   │           ├─ copy of an answered write: conclude
 //!   │           └─ late write, or table full: no reply, the host resends
@@ -24,6 +25,7 @@ use super::fingerprint::Fingerprint;
 use super::host_changes::{ChangeOutcome, Excerpt, HostChange};
 use super::inflight::{Pending, SlabFull, Task};
 use super::lanes::SharedLane;
+use super::limiter::Dropped;
 use super::messages::{Finished, Inbound};
 use super::request_table::Admitted;
 use super::save::SaveRequest;
@@ -32,7 +34,9 @@ use crate::command::{self, Action, Verdict};
 use crate::observe::{Operation, Outcome};
 use crate::plant::{Bug, planted};
 use crate::ring::Frame;
+use crate::shelf::Rates;
 use crate::store::{Completion, Full, IoError, Kind, Span};
+use crate::wire::ether::Mac;
 use crate::wire::query::Advert;
 use crate::wire::{self, Body, DropReason, Reply, Request, aoe, ata};
 
@@ -70,13 +74,11 @@ impl Deref for Context<'_> {
 }
 
 impl<'a> Context<'a> {
-    /// What replies to queries advertise.
-    fn advert(&self, lane: &SharedLane) -> Advert {
-        Advert {
-            buffer_count: self.buffer_count,
-            firmware: super::FIRMWARE,
-            sectors_per_frame: lane.sectors_per_frame(),
-        }
+    /// What replies to queries of a host advertise.
+    fn advert(&self, rates: &Rates, host: Mac, lane: &SharedLane) -> Advert {
+        let sectors_per_frame = lane.sectors_per_frame();
+        let buffer_count = rates.buffer_count(host, self.buffer_count, sectors_per_frame);
+        Advert { buffer_count, firmware: super::FIRMWARE, sectors_per_frame }
     }
 
     /// The lane of a request. `None` cannot occur: the request is then counted as
@@ -101,16 +103,18 @@ impl ExportRuntime {
         context: &mut Context<'_>,
     ) {
         match inbound.ata {
-            Some(ata) if self.leaving.is_none() => self.execute_ata(inbound, ata, lane, done, context),
+            Some(ata) if self.leaving.is_none() => {
+                self.execute_ata((inbound, true), ata, lane, done, context);
+            }
             _ => done.extend(self.execute_other(inbound, lane, scratch, context)),
         }
     }
 
-    /// Executes an ATA request.
+    /// Executes an ATA request, which is new, or has waited for a limit.
     #[inline]
     fn execute_ata(
         &mut self,
-        mut inbound: Inbound,
+        (mut inbound, is_new): (Inbound, bool),
         ata: ata::Request,
         lane: &SharedLane,
         done: &mut Vec<Finished>,
@@ -123,7 +127,7 @@ impl ExportRuntime {
         let verdict =
             command::execute_ata(&inbound.header, &ata, payload_len, state, advertised, limit, ingress);
         // A host that may not use the export says nothing about those that may.
-        if !matches!(verdict, Verdict::Ignore(reason) if reason.is_foreign()) {
+        if is_new && !matches!(verdict, Verdict::Ignore(reason) if reason.is_foreign()) {
             self.answered.observe(&inbound, ata.command, context.now_ns);
         }
         let Verdict::Store(kind) = verdict else {
@@ -131,18 +135,83 @@ impl ExportRuntime {
         };
         let mut task = Task::new(ata, kind, payload_offset, &inbound.frame, &lane.umem);
         let span = task.fingerprint.span(self.export.state.geometry);
+        if let Some(span) = span.filter(|span| span.writes)
+            && let Some(obstacle) = self.obstacle_to(&inbound, &task, span, lane, context)
+        {
+            return done.extend(self.not_executed(inbound, task, obstacle, lane, context));
+        }
+        if self.limiter.is_some() && !self.is_within_limits(&inbound, &task, is_new, context.now_ns) {
+            return done.extend(self.wait_for_limit(inbound, context));
+        }
         if let Some(span) = span {
-            if span.writes
-                && let Some(obstacle) = self.obstacle_to(&inbound, &task, span, lane, context)
-            {
-                return done.extend(self.not_executed(inbound, task, obstacle, lane, context));
-            }
             if let Some(result) = self.try_inline(&mut inbound.frame, &mut task, span, lane, context.now_ns) {
                 let reply_len = self.ended(&mut inbound, &task, result, lane, context);
                 return done.push(inbound.answered(&task, reply_len));
             }
         }
         self.enter(Pending { inbound, task }, span, lane, done, context);
+    }
+
+    /// Counts a request that may run now. Returns whether it may.
+    #[inline(never)]
+    fn is_within_limits(&mut self, inbound: &Inbound, task: &Task, is_new: bool, now_ns: u64) -> bool {
+        let Some(limiter) = &self.limiter else { return true };
+        let bytes = match task.fingerprint.kind {
+            Kind::Measure => return true,
+            Kind::Read | Kind::Write => task.fingerprint.bytes,
+            Kind::Discard | Kind::Flush => 0,
+        };
+        let may_run = !is_new || !limiter.must_wait(inbound, now_ns);
+        if may_run {
+            limiter.count(inbound, bytes, now_ns);
+        }
+        may_run
+    }
+
+    /// Makes a request wait until its limits let it run. Returns one that is dropped instead.
+    #[inline(never)]
+    fn wait_for_limit(&mut self, inbound: Inbound, context: &mut Context<'_>) -> Option<Finished> {
+        self.tally.counters.limited += 1;
+        let dropped = self.limiter.as_mut()?.wait(inbound, context.now_ns)?;
+        let counters = &mut context.stats.counters;
+        match dropped {
+            Dropped::Resent(inbound) => {
+                counters.limited_too_long += 1;
+                Some(not_run(inbound))
+            }
+            Dropped::OverShare(inbound) => {
+                counters.over_share += 1;
+                Some(not_run(inbound))
+            }
+        }
+    }
+
+    /// Executes requests that have waited for a limit, at most this many. Returns their number.
+    pub(super) fn run_limited(
+        &mut self,
+        most: usize,
+        done: &mut Vec<Finished>,
+        context: &mut Context<'_>,
+    ) -> usize {
+        let mut run = 0;
+        while run < most
+            && let Some(next) = self.limiter.as_mut().and_then(|limiter| limiter.next(context.now_ns))
+        {
+            run += 1;
+            let (Ok(inbound) | Err(inbound)) = &next;
+            self.tally.counters.limited_ns += context.now_ns.saturating_sub(inbound.received_ns);
+            match next {
+                Ok(inbound) => match (inbound.ata, context.lane_of(&inbound)) {
+                    (Some(ata), Some(lane)) => self.execute_ata((inbound, false), ata, lane, done, context),
+                    _ => done.push(not_run(inbound)),
+                },
+                Err(inbound) => {
+                    context.stats.counters.limited_too_long += 1;
+                    done.push(not_run(inbound));
+                }
+            }
+        }
+        run
     }
 
     /// Answers an ATA request that does not need the store, if at all.
@@ -213,7 +282,7 @@ impl ExportRuntime {
         let address = export.state.settings.address;
         let revision = export.state.revision();
         let before = asked.map(|(setting, _)| Excerpt::of(setting, &export.state));
-        let advert = context.advert(lane);
+        let advert = context.advert(&export.state.settings.rates, inbound.header.ether.src, lane);
         let action = match known {
             Known::New => command::execute(&request, &mut export.state, advert, lane.reply_limit(), ingress),
             Known::CopyOfDone => {
@@ -548,6 +617,13 @@ impl ExportRuntime {
         let reply = command::finish(&task.ata, task.fingerprint.kind, result, &self.export.state);
         write_reply(inbound, &reply, self.address(), lane)
     }
+}
+
+/// Ends a request that has waited for a limit without a reply: its host resends it.
+fn not_run(inbound: Inbound) -> Finished {
+    let asked = inbound.ata;
+    let operation = asked.map_or(Operation::Ata, |ata| operation_of(ata.command));
+    Finished { asked, ..inbound.unanswered(operation) }
 }
 
 /// Why a write is not executed.

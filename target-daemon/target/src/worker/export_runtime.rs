@@ -9,6 +9,7 @@ use super::host_changes::HostChanges;
 use super::hosts::Busy;
 use super::identified::Identified;
 use super::inflight::Task;
+use super::limiter::Limiter;
 use super::messages::{Finished, Inbound};
 use super::request_table::RequestTable;
 use super::save::Saves;
@@ -30,6 +31,8 @@ pub(super) const INTERNAL_TOKEN: u32 = u32::MAX;
 pub struct ExportRuntime {
     pub(super) export: Export,
     pub(super) requests: RequestTable,
+    /// Its rate limits, if it has any.
+    pub(super) limiter: Option<Box<Limiter>>,
     pub(super) answered: Answered,
     /// A size check that no request triggered is in flight.
     pub(super) measuring: bool,
@@ -121,6 +124,7 @@ impl ExportRuntime {
             uses_ring: export.store.calls().is_some(),
             export,
             requests: RequestTable::new(in_flight),
+            limiter: None,
             answered: Answered::new(),
             measuring: false,
             used: false,
@@ -143,9 +147,29 @@ impl ExportRuntime {
     /// Announces the ring of its worker to the store, and what counts requests to the table.
     pub(super) fn join(&mut self, ring: Option<&Ring>, busy: &Busy) {
         self.requests.count_in(busy.clone());
+        self.limit(busy);
         if let Some(ring) = ring {
             self.export.store.join(ring.registered());
         }
+    }
+
+    /// Applies the rate limits of the settings.
+    pub(super) fn limit(&mut self, busy: &Busy) {
+        let rates = &self.export.state.settings.rates;
+        match &mut self.limiter {
+            // Without limits it lets everything run that waits.
+            Some(limiter) => limiter.change(rates),
+            None if rates.is_unlimited() => {}
+            None => {
+                let limiter = Limiter::new(rates.clone(), self.requests.size(), busy.clone());
+                self.limiter = Some(Box::new(limiter));
+            }
+        }
+    }
+
+    /// Number of requests that wait for a limit.
+    pub(super) fn limited(&self) -> usize {
+        self.limiter.as_ref().map_or(0, |limiter| limiter.len())
     }
 
     /// The failure after which the store accepts no more writes.
@@ -187,7 +211,7 @@ impl ExportRuntime {
 
     /// Number of requests not yet answered.
     pub(super) fn in_flight(&self) -> usize {
-        self.requests.len() + self.saves.len()
+        self.requests.len() + self.saves.len() + self.limited()
     }
 
     /// Whether the store has nothing in flight.
@@ -252,7 +276,7 @@ impl ExportRuntime {
             read_only: state.settings.read_only,
             geometry: state.geometry,
             in_flight: self.requests.len(),
-            waiting: 0,
+            waiting: self.limited(),
             config: state.config().to_vec(),
             mask: state.mask().to_vec(),
             reservation: state.reservation().to_vec(),

@@ -16,9 +16,14 @@ use super::save::{Cleared, SaveAck, SaveRequest};
 use super::stats::Stats;
 use crate::command;
 use crate::observe::Operation;
-use crate::shelf::{Export, HostSetting};
+use crate::ring::BATCH;
+use crate::shelf::{Export, HostSetting, Settings};
 use crate::store::{KernelWork, Ring};
 use crate::wire::{DropReason, aoe};
+
+/// Maximum number of requests that have waited for a limit executed in a turn. A synchronous
+/// store has room for their completions.
+const LIMITED_MAX: usize = BATCH;
 
 /// Interval between checks for stores that do not respond.
 const LOOK_EVERY_NS: u64 = 100_000_000;
@@ -32,6 +37,9 @@ pub struct ExportSet {
     /// The exports that the next harvest visits. All others have nothing to do, or wait for the
     /// ring.
     active: Vec<u16>,
+    /// The exports with requests that wait for a limit, and when the first of these may run.
+    limited: Vec<u16>,
+    ready_ns: u64,
     /// Executes the calls of the stores. Declared after them: they keep the memory of calls in
     /// flight.
     pub ring: Option<Ring>,
@@ -70,6 +78,8 @@ impl ExportSet {
         Self {
             next_number: runtimes.len() as u32,
             active: Vec::with_capacity(runtimes.len()),
+            limited: Vec::with_capacity(runtimes.len()),
+            ready_ns: u64::MAX,
             runtimes,
             ring,
             busy,
@@ -138,6 +148,58 @@ impl ExportSet {
         if runtime.used || !runtime.is_quiet() {
             activate(&mut self.active, runtime, index);
         }
+        if let Some(limiter) = &mut runtime.limiter
+            && limiter.len() > 0
+        {
+            self.ready_ns = self.ready_ns.min(limiter.ready_ns());
+            if !std::mem::replace(&mut limiter.is_listed, true) {
+                self.limited.push(index);
+            }
+        }
+    }
+
+    /// Executes requests that have waited for a limit, some in each turn. Returns their number.
+    pub fn run_limited(&mut self, done: &mut Vec<Finished>, stats: &mut Stats) -> usize {
+        if self.surroundings.now_ns < self.ready_ns {
+            return 0;
+        }
+        let mut run = 0;
+        self.ready_ns = u64::MAX;
+        // Exports that share a limit take turns.
+        let first = usize::from(self.limited.len() > 1);
+        self.limited.rotate_left(first);
+        self.limited.retain(|index| {
+            let Some(runtime) = self.runtimes.get_mut(usize::from(*index)).and_then(Option::as_mut) else {
+                return false;
+            };
+            run += runtime.run_limited(LIMITED_MAX - run, done, &mut context!(self, stats));
+            if runtime.used || !runtime.is_quiet() {
+                activate(&mut self.active, runtime, *index);
+            }
+            let Some(limiter) = &mut runtime.limiter else { return false };
+            self.ready_ns = self.ready_ns.min(limiter.ready_ns());
+            limiter.is_listed = limiter.len() > 0;
+            limiter.is_listed
+        });
+        if run > 0 {
+            self.harvest(done, stats);
+        }
+        run
+    }
+
+    /// When the first request that waits for a limit may run.
+    pub fn ready_ns(&self) -> u64 {
+        self.ready_ns
+    }
+
+    /// Lets everything run that waits for a limit, and whatever comes.
+    pub fn lift_limits(&mut self) {
+        self.runtimes
+            .iter_mut()
+            .flatten()
+            .filter_map(|runtime| runtime.limiter.as_mut())
+            .for_each(|l| l.lift());
+        self.ready_ns = 0;
     }
 
     /// Collects what the stores have completed and makes the replies.
@@ -276,6 +338,7 @@ impl ExportSet {
         if self.runtimes.len() <= index {
             self.runtimes.resize_with(index + 1, || None);
             self.active.reserve(self.runtimes.len());
+            self.limited.reserve(self.runtimes.len());
         }
         let number = self.next_number;
         self.next_number += 1;
@@ -287,10 +350,25 @@ impl ExportSet {
 
     /// Removes an export and sends it to `to`, once nothing is in flight for it.
     pub fn detach(&mut self, index: u16, to: Sender<Box<ExportRuntime>>) {
-        if let Some(runtime) = self.runtime_mut(index) {
-            runtime.leaving = Some(to);
-            self.some_leave = true;
+        let Some(runtime) = self.runtimes.get_mut(usize::from(index)).and_then(Option::as_mut) else {
+            return;
+        };
+        runtime.leaving = Some(to);
+        if let Some(limiter) = &mut runtime.limiter {
+            limiter.lift();
+            self.ready_ns = 0;
         }
+        self.some_leave = true;
+    }
+
+    /// Changes the settings of an export.
+    pub fn change(&mut self, index: u16, settings: Settings) {
+        let Some(runtime) = self.runtimes.get_mut(usize::from(index)).and_then(Option::as_mut) else {
+            return;
+        };
+        runtime.export.state.settings = settings;
+        runtime.limit(&self.busy);
+        self.ready_ns = 0;
     }
 
     /// A snapshot of an export.
@@ -319,7 +397,8 @@ impl ExportSet {
         for entry in &mut self.runtimes {
             let Some(ExportRuntime { leaving: Some(to), .. }) = entry else { continue };
             let to = to.clone();
-            let Some(mut runtime) = entry.take_if(|runtime| runtime.is_quiet()) else {
+            let Some(mut runtime) = entry.take_if(|runtime| runtime.is_quiet() && runtime.limited() == 0)
+            else {
                 self.some_leave = true;
                 continue;
             };

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 
 use super::Head;
 use crate::ring::Frame;
-use crate::wire::ata::Direction;
+use crate::wire::ata::{self, Direction};
 
 /// Work that a host may do each time its turn comes, in units of [`cost`].
 const QUANTUM: u32 = 64;
@@ -26,6 +26,16 @@ const QUANTUM_OF_A_FLOOD: u32 = QUANTUM / 8;
 
 /// No entry.
 const NIL: u32 = u32::MAX;
+
+/// A request that waits for the turn of its host.
+pub(super) trait Queued {
+    /// The number of its host.
+    fn host(&self) -> u16;
+    /// How much of the capacity it takes up.
+    fn room(&self) -> u32;
+    /// How much of its host's turn it takes up.
+    fn cost(&self) -> u32;
+}
 
 /// A received request that was not passed on yet.
 #[derive(Debug)]
@@ -40,23 +50,38 @@ pub(super) struct Held {
     pub since_ns: u64,
 }
 
-/// The held requests of a worker.
+impl Queued for Held {
+    fn host(&self) -> u16 {
+        self.head.host
+    }
+
+    /// In chunks.
+    fn room(&self) -> u32 {
+        self.frame.pieces() as u32
+    }
+
+    fn cost(&self) -> u32 {
+        cost(self.head.ata.as_ref())
+    }
+}
+
+/// The held requests of a worker, or what waits for the limits of an export.
 #[derive(Debug)]
-pub(super) struct HeldRequests {
+pub(super) struct HeldRequests<T = Held> {
     /// Grows to its full size, without allocating, as it is used.
-    entries: Vec<Entry>,
+    entries: Vec<Entry<T>>,
     free: u32,
     queues: Vec<Queue>,
     /// The hosts with held requests, in the order of their turns.
     active: VecDeque<u16>,
-    /// Chunks held, and the most that may be.
-    chunks: u32,
+    /// What is held takes up this much of the capacity.
+    used: u32,
     capacity: u32,
 }
 
 #[derive(Debug)]
-struct Entry {
-    held: Option<Held>,
+struct Entry<T> {
+    held: Option<T>,
     next: u32,
 }
 
@@ -64,21 +89,21 @@ struct Entry {
 struct Queue {
     first: u32,
     last: u32,
-    chunks: u32,
+    used: u32,
     /// What the host may still do before the next one's turn.
     deficit: u32,
 }
 
-impl HeldRequests {
-    /// Room for this number of chunks, of this number of hosts. Allocates all memory, which
-    /// is touched only when requests are held.
+impl<T: Queued> HeldRequests<T> {
+    /// With this capacity, for this number of hosts. Allocates all memory, which is touched
+    /// only when requests are held.
     pub fn new(capacity: u32, hosts: usize) -> Self {
         Self {
             entries: Vec::with_capacity(capacity as usize),
             free: NIL,
-            queues: vec![Queue { first: NIL, last: NIL, chunks: 0, deficit: 0 }; hosts],
+            queues: vec![Queue { first: NIL, last: NIL, used: 0, deficit: 0 }; hosts],
             active: VecDeque::with_capacity(hosts),
-            chunks: 0,
+            used: 0,
             capacity,
         }
     }
@@ -88,14 +113,14 @@ impl HeldRequests {
         self.active.is_empty()
     }
 
-    /// Number of chunks of a host that are held.
+    /// How much of the capacity a host takes up.
     pub fn of(&self, host: u16) -> u32 {
-        self.queues.get(usize::from(host)).map_or(0, |queue| queue.chunks)
+        self.queues.get(usize::from(host)).map_or(0, |queue| queue.used)
     }
 
-    /// Number of chunks of a host that may still be held.
+    /// How much more a host may take up.
     fn room(&self, host: u16) -> u32 {
-        (self.capacity - self.chunks).saturating_sub(self.of(host))
+        (self.capacity - self.used).saturating_sub(self.of(host))
     }
 
     /// How many descriptors a host may have in the ring of a lane. If nothing is held, most
@@ -104,13 +129,13 @@ impl HeldRequests {
         if self.is_empty() { ring_size / 4 * 3 } else { self.room(host).min(ring_size / 2) }
     }
 
-    /// Holds a request. Returns its frame if the host has used up its share.
-    pub fn push(&mut self, held: Held) -> Result<(), Frame> {
-        let (host, chunks) = (held.head.host, held.frame.pieces() as u32);
-        if self.room(host) < chunks {
-            return Err(held.frame);
+    /// Holds a request. Returns it if its host has used up its share.
+    pub fn push(&mut self, held: T) -> Result<(), T> {
+        let (host, room) = (held.host(), held.room());
+        if self.room(host) < room {
+            return Err(held);
         }
-        let Some(queue) = self.queues.get_mut(usize::from(host)) else { return Err(held.frame) };
+        let Some(queue) = self.queues.get_mut(usize::from(host)) else { return Err(held) };
         let entry = Entry { held: Some(held), next: NIL };
         let index = match self.entries.get_mut(self.free as usize) {
             Some(free) => {
@@ -132,23 +157,23 @@ impl HeldRequests {
             }
         }
         queue.last = index;
-        queue.chunks += chunks;
-        self.chunks += chunks;
+        queue.used += room;
+        self.used += room;
         Ok(())
     }
 
     /// Takes the next request. Passes over hosts whose next request `may_run` rejects.
-    pub fn pop(&mut self, may_run: impl Fn(&Held) -> bool) -> Option<Held> {
+    pub fn pop(&mut self, may_run: impl Fn(&T) -> bool) -> Option<T> {
         let mut rejected = 0;
         while rejected < self.active.len() {
             let host = *self.active.front()?;
             let queue = self.queues.get_mut(usize::from(host))?;
             let next = self.entries.get(queue.first as usize)?.held.as_ref()?;
-            let cost = cost(&next.head);
+            let cost = next.cost();
             if !may_run(next) {
                 rejected += 1;
             } else if queue.deficit < cost {
-                let floods = queue.chunks > (self.capacity - self.chunks) / 2;
+                let floods = queue.used > (self.capacity - self.used) / 2;
                 queue.deficit += if floods { QUANTUM_OF_A_FLOOD } else { QUANTUM };
                 rejected = 0;
             } else {
@@ -160,17 +185,37 @@ impl HeldRequests {
         None
     }
 
+    /// The next request of each host that has any.
+    pub fn firsts(&self) -> impl Iterator<Item = &T> {
+        self.active.iter().filter_map(|host| self.first(*host))
+    }
+
+    /// The next request of a host.
+    pub fn first(&self, host: u16) -> Option<&T> {
+        let queue = self.queues.get(usize::from(host))?;
+        self.entries.get(queue.first as usize)?.held.as_ref()
+    }
+
+    /// The first request of a host that is like this.
+    pub fn find_mut(&mut self, host: u16, is_it: impl Fn(&T) -> bool) -> Option<&mut T> {
+        let mut index = self.queues.get(usize::from(host))?.first;
+        while !self.entries.get(index as usize)?.held.as_ref().is_some_and(&is_it) {
+            index = self.entries.get(index as usize)?.next;
+        }
+        self.entries.get_mut(index as usize)?.held.as_mut()
+    }
+
     /// Takes the first request of a host.
-    fn take(&mut self, host: u16) -> Option<Held> {
+    fn take(&mut self, host: u16) -> Option<T> {
         let queue = self.queues.get_mut(usize::from(host))?;
         let index = queue.first;
         let entry = self.entries.get_mut(index as usize)?;
         let held = entry.held.take()?;
         queue.first = std::mem::replace(&mut entry.next, self.free);
         self.free = index;
-        let chunks = held.frame.pieces() as u32;
-        queue.chunks -= chunks;
-        self.chunks -= chunks;
+        let room = held.room();
+        queue.used -= room;
+        self.used -= room;
         if queue.first == NIL {
             (queue.last, queue.deficit) = (NIL, 0);
             self.active.pop_front();
@@ -181,8 +226,8 @@ impl HeldRequests {
 
 /// The work that a request makes, roughly: what any ATA request does, and the sectors that it
 /// moves. Other requests may set something, and have long replies.
-fn cost(head: &Head) -> u32 {
-    match head.ata {
+pub(super) fn cost(ata: Option<&ata::Request>) -> u32 {
+    match ata {
         Some(ata) if ata.command.direction() != Direction::None => 8 + u32::from(ata.count),
         Some(_) => 8,
         None => 64,

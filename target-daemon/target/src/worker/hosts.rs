@@ -118,6 +118,11 @@ impl Busy {
         Self((0..hosts).map(|_| AtomicU32::new(0)).collect())
     }
 
+    /// Number of hosts.
+    pub fn hosts(&self) -> usize {
+        self.0.len()
+    }
+
     /// The chunks of a host.
     pub fn of(&self, host: u16) -> u32 {
         self.0.get(usize::from(host)).map_or(0, |busy| busy.load(Ordering::Relaxed))

@@ -23,7 +23,7 @@
 //! - `run`, `idle`, `asleep`: the thread, its commands, spinning and sleeping;
 //! - `export_set`, `export_runtime`: executing requests;
 //! - `request_table`, `inflight`, `coalesced`: requests in flight;
-//! - `hosts`, `held`, `fan_out`: sharing a worker between hosts;
+//! - `hosts`, `held`, `fan_out`, `limiter`: sharing a worker between hosts, rate limits;
 //! - `pass`, `answered`, `answered_sets`, `tag_order`, `identified`, `fingerprint`:
 //!   duplicate and late requests;
 //! - `channels`, `messages`, `directory`, `lanes`: what workers share and exchange;
@@ -53,6 +53,7 @@ mod messages;
 mod save;
 mod saving;
 mod lanes;
+mod limiter;
 mod pass;
 mod run;
 mod export_runtime;
@@ -323,7 +324,7 @@ impl<R: Rings> Worker<R> {
 
     /// Executes what has been received, as far as a turn goes, and finishes what is in flight.
     fn work(&mut self, clock: &impl Clock) -> usize {
-        let run = self.run_held();
+        let run = self.run_held() + self.exports.run_limited(&mut self.done, &mut self.stats);
         let visited = self.run_fan_outs(run + self.settled);
         self.settled = self.settle(clock);
         run + visited + self.settled
@@ -452,7 +453,10 @@ impl<R: Rings> Worker<R> {
         let free = self.lanes.get(at).map_or(0, |own| own.lane.chunks_free());
         let since_ns = self.pass.since_ns(owner.worker == self.index);
         let refused = match held == 0 || held + self.busy.of(head.host) < free {
-            true => self.held.push(Held { frame, head: *head, at, received_ns: now_ns, since_ns }),
+            true => {
+                let held = Held { frame, head: *head, at, received_ns: now_ns, since_ns };
+                self.held.push(held).map_err(|held| held.frame)
+            }
             // No more chunks than are left for others.
             false => Err(frame),
         };

@@ -83,6 +83,7 @@ impl<R: Rings> Worker<R> {
         }
         self.exports.set_time(clock.now_ns());
         self.exports.look_at_once();
+        self.exports.lift_limits();
         self.pass.inbound = self.channels.inbound_waiting();
     }
 }

@@ -238,6 +238,11 @@ impl RequestTable {
         (new, (stuck != before).then_some(stuck))
     }
 
+    /// Maximum number of requests.
+    pub fn size(&self) -> usize {
+        self.slab.room() + self.slab.len()
+    }
+
     /// Number of requests in flight.
     pub fn len(&self) -> usize {
         self.slab.len()

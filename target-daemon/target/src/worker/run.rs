@@ -189,11 +189,7 @@ impl<R: Rings> Worker<R> {
             }
             WorkerCommand::Attach(index, runtime) => exports.attach(index, *runtime),
             WorkerCommand::Detach(index, to) => exports.detach(index, to),
-            WorkerCommand::Change(index, settings) => {
-                if let Some(runtime) = exports.runtime_mut(index) {
-                    runtime.export.state.settings = *settings;
-                }
-            }
+            WorkerCommand::Change(index, settings) => exports.change(index, *settings),
             WorkerCommand::Clear(index, what, to) => exports.clear(index, what, to, &mut self.stats),
             WorkerCommand::Saved(saved) => exports.saved(saved, &mut self.done, &mut self.stats),
             WorkerCommand::Trace(tracer) => self.tracing.set(tracer),
@@ -277,6 +273,12 @@ impl<R: Rings> Worker<R> {
         // What is held may wait for the link as well.
         let unsent = self.has_waiting() || self.lanes.iter().any(|own| own.unsent > 0);
         let limit = if unsent { UNSENT_SLEEP } else { Duration::MAX };
+        let ready_ns = self.exports.ready_ns();
+        let limit = if ready_ns == u64::MAX {
+            limit
+        } else {
+            limit.min(Duration::from_nanos(ready_ns.saturating_sub(now_ns())))
+        };
         self.stats.counters.sleeps += 1;
         let has_results = self.exports.ring.as_mut().is_some_and(Ring::arm);
         waiter.sleep(sources, limit, || has_results || !orders.is_empty() || !self.channels.is_empty());

@@ -66,6 +66,9 @@ counters! {
         not_remembered in NOT_REMEMBERED,
         /// Requests dropped because too many of their host were waiting.
         over_share in DROPPED("room", "over_share"),
+        /// Requests that waited for a limit, dropped after a second, or when their host resent
+        /// them.
+        limited_too_long in DROPPED("room", "limit"),
         /// Requests dropped because too many were in flight.
         slab_full in DROPPED("room", "slab_full"),
         /// Requests dropped because the store's queue was full.
