@@ -348,26 +348,30 @@ fn lane_mac(lane: usize) -> Mac {
     [a, b, c, d, e, f + lane as u8]
 }
 
+/// The settings of an export for every host, served without a tag.
+pub fn settings(at: Address) -> Settings {
+    Settings {
+        address: xblade::wire::aoe::Address { shelf: at.0, slot: at.1 },
+        read_only: false,
+        durability: Durability::Durable,
+        names: Names { serial: Text::new("serial"), firmware: Text::new("1"), model: Text::new("xblade") },
+        segments: Segments::default(),
+        acl: Acl::default(),
+        host_settings: HostSettings::Allow,
+        rates: Rates::default(),
+    }
+}
+
 fn distribute(exports: Vec<ExportPlan>, workers: u16, acl: &[Mac]) -> (Vec<Vec<Export>>, Arc<Directory>) {
     let mut shelves: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
     let mut owners = Vec::new();
     let acl = Acl::new(acl.iter().copied().map(ether::Mac));
     for plan in exports {
-        let address = xblade::wire::aoe::Address { shelf: plan.address.0, slot: plan.address.1 };
-        let settings = Settings {
-            address,
-            read_only: plan.read_only,
-            durability: plan.durability,
-            names: Names {
-                serial: Text::new("serial"),
-                firmware: Text::new("1"),
-                model: Text::new("xblade"),
-            },
-            segments: plan.segments,
-            acl: acl.clone(),
-            host_settings: HostSettings::Allow,
-            rates: plan.rates,
-        };
+        let (read_only, durability) = (plan.read_only, plan.durability);
+        let (segments, acl, rates) = (plan.segments, acl.clone(), plan.rates);
+        let usual = settings(plan.address);
+        let settings = Settings { read_only, durability, segments, acl, rates, ..usual };
+        let address = settings.address;
         shelves[usize::from(plan.worker)].push(Export::new(settings, plan.store));
         owners.push((address, plan.worker));
     }

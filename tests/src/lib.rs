@@ -34,7 +34,7 @@ mod veth;
 
 pub use bench::{Bench, Variant};
 pub use binary::{serve, xblade};
-pub use fake::{ExportPlan, FakeTarget, Plan, TestClock};
+pub use fake::{ExportPlan, FakeTarget, Plan, TestClock, settings};
 pub use pattern::{pattern, sector};
 pub use stand::{
     LARGE, LARGE_SECTORS, MAIN, MAIN_SECTORS, READ_ONLY, READ_ONLY_SECTORS, SENTINEL, SENTINEL_SECTORS,

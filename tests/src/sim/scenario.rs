@@ -1,5 +1,6 @@
 //! The parameters of a run, all drawn from the seed.
 
+use xblade::shelf::Rate;
 use xblade::store::disk::Persist;
 use xblade::worker::Sharing;
 use xblade_sim::disk::SimConfig;
@@ -51,6 +52,17 @@ pub(super) struct ExportScene {
     pub(super) discards: bool,
     /// Whether calls that hang do so until the run comes to rest.
     pub(super) stuck_for_ever: bool,
+    /// Its rate limits: of all its hosts, and of each.
+    pub(super) rates: [Rate; 2],
+    /// Whether it has ever had any.
+    pub(super) was_limited: bool,
+}
+
+impl ExportScene {
+    pub(super) fn draw_rates(&mut self, rng: &mut Rng) {
+        self.rates = draw_rates(rng);
+        self.was_limited |= self.rates != [Rate::default(); 2];
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -147,12 +159,13 @@ impl Scenario {
     /// must have been missed by coalescing. Not with several lanes: a worker harvests
     /// between two of them, so a copy that has arrived may still be next. Not if workers
     /// lose time either: a write may have ended long before its reply, with copies in the
-    /// ring.
+    /// ring. Nor with limits: a resend waits as well.
     pub(super) fn is_plain(&self, export: usize) -> bool {
         let habits = &self.exports[export].habits;
         let loses_time = self.inside > 0 || self.sleeps || self.pause_every_ns.is_some();
         let faults = habits.short + habits.again + habits.write_errors + habits.sync_errors + habits.no_space;
-        self.lanes.len() == 1 && !loses_time && habits.block_bytes == 512 && faults + habits.stuck == 0
+        let is_simple = self.lanes.len() == 1 && !self.exports[export].was_limited;
+        is_simple && !loses_time && habits.block_bytes == 512 && faults + habits.stuck == 0
     }
 }
 
@@ -179,6 +192,7 @@ impl ExportScene {
                 }
             }
         }
+        let rates = draw_rates(rng);
         Self {
             owner: rng.below(u64::from(workers)) as u16,
             sectors: 8 * rng.between(8, 32),
@@ -186,8 +200,24 @@ impl ExportScene {
             habits,
             discards: rng.hits(3_000),
             stuck_for_ever: rng.hits(1_000),
+            rates,
+            was_limited: rates != [Rate::default(); 2],
         }
     }
+}
+
+/// Rate limits of an export and of each host, often none. With some of them requests wait for
+/// longer than they may.
+fn draw_rates(rng: &mut Rng) -> [Rate; 2] {
+    let mut rate = || match rng.hits(2_000) {
+        true => Rate {
+            iops: rng.pick(&[20, 200, 1_000, 5_000]),
+            bytes_per_second: rng.pick(&[0, 0, 200_000]),
+            burst_ms: rng.pick(&[1, 20]),
+        },
+        false => Rate::default(),
+    };
+    [rate(), rate()]
 }
 
 impl InitiatorScene {

@@ -3,32 +3,18 @@
 
 use crossbeam_channel::{Receiver, bounded};
 use xblade::observe::{Operation, Outcome};
-use xblade::shelf::{Acl, Export, HostSetting, HostSettings, Rates, Saved, Segments, Settings};
-use xblade::store::{Durability, Store};
+use xblade::shelf::{Export, HostSetting, HostSettings, Saved, Settings};
+use xblade::store::Store;
 use xblade::wire::DropReason;
-use xblade::wire::identify::{Names, Text};
 use xblade::wire::{aoe, ether};
 use xblade::worker::{Cleared, ExportRuntime, HostChange, Owner, SaveAck, SaveRequest, WorkerCommand};
 use xblade_sim::FakeStore;
 use xblade_sim::store::Order;
 use xblade_tests::frame::{Ask, MASK, QUERY, RESERVE, mac, mask, query, query_done, reserve};
-use xblade_tests::{Address, FakeTarget, HOST, pattern};
+use xblade_tests::{Address, FakeTarget, HOST, pattern, settings};
 
 use crate::channels::on_lane;
 use crate::{DISK, SECOND, good, read, release_all, store, target, write};
-
-pub(crate) fn settings(at: Address) -> Settings {
-    Settings {
-        address: aoe::Address { shelf: at.0, slot: at.1 },
-        read_only: false,
-        durability: Durability::Durable,
-        names: Names { serial: Text::new("serial"), firmware: Text::new("1"), model: Text::new("xblade") },
-        segments: Segments::default(),
-        acl: Acl::default(),
-        host_settings: HostSettings::Allow,
-        rates: Rates::default(),
-    }
-}
 
 fn runtime(at: Address, store: impl Store + 'static) -> ExportRuntime {
     ExportRuntime::new(Export::new(settings(at), Box::new(store)), 64)

@@ -8,9 +8,8 @@ use xblade::wire::ether;
 use xblade::worker::WorkerCommand;
 use xblade_sim::store::Order;
 use xblade_tests::frame::{Ask, QUERY, query};
-use xblade_tests::{ExportPlan, FakeTarget, HOST, Mac, Plan, pattern};
+use xblade_tests::{ExportPlan, FakeTarget, HOST, Mac, Plan, pattern, settings};
 
-use crate::changes::settings;
 use crate::{DISK, SECOND, good, read, store, write};
 
 const OTHER: Mac = [2, 0xbe, 0, 0, 0, 1];

@@ -143,11 +143,11 @@ impl ExportRuntime {
         if self.limiter.is_some() && !self.is_within_limits(&inbound, &task, is_new, context.now_ns) {
             return done.extend(self.wait_for_limit(inbound, context));
         }
-        if let Some(span) = span {
-            if let Some(result) = self.try_inline(&mut inbound.frame, &mut task, span, lane, context.now_ns) {
-                let reply_len = self.ended(&mut inbound, &task, result, lane, context);
-                return done.push(inbound.answered(&task, reply_len));
-            }
+        if let Some(span) = span
+            && let Some(result) = self.try_inline(&mut inbound.frame, &mut task, span, lane, context.now_ns)
+        {
+            let reply_len = self.ended(&mut inbound, &task, result, lane, context);
+            return done.push(inbound.answered(&task, reply_len));
         }
         self.enter(Pending { inbound, task }, span, lane, done, context);
     }

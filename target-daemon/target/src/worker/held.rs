@@ -119,20 +119,20 @@ impl<T: Queued> HeldRequests<T> {
     }
 
     /// How much more a host may take up.
-    fn room(&self, host: u16) -> u32 {
+    pub fn room_for(&self, host: u16) -> u32 {
         (self.capacity - self.used).saturating_sub(self.of(host))
     }
 
     /// How many descriptors a host may have in the ring of a lane. If nothing is held, most
     /// of them; otherwise half, as long as that much may be held.
     pub fn ring_share(&self, host: u16, ring_size: u32) -> u32 {
-        if self.is_empty() { ring_size / 4 * 3 } else { self.room(host).min(ring_size / 2) }
+        if self.is_empty() { ring_size / 4 * 3 } else { self.room_for(host).min(ring_size / 2) }
     }
 
     /// Holds a request. Returns it if its host has used up its share.
     pub fn push(&mut self, held: T) -> Result<(), T> {
         let (host, room) = (held.host(), held.room());
-        if self.room(host) < room {
+        if self.room_for(host) < room {
             return Err(held);
         }
         let Some(queue) = self.queues.get_mut(usize::from(host)) else { return Err(held) };

@@ -111,6 +111,10 @@ impl Limiter {
     pub fn wait(&mut self, mut inbound: Inbound, now_ns: u64) -> Option<Dropped> {
         // Others that arrived later may run before it.
         inbound.held = true;
+        if self.waiting.room_for(inbound.host) == 0 {
+            // Before the search, which takes as long as much waits.
+            return Some(Dropped::OverShare(inbound));
+        }
         let is_old = |other: &Inbound| now_ns.saturating_sub(other.received_ns) >= RESEND_MIN_NS;
         let key = |request: &Inbound| (request.ata, request.header.ether.src);
         let is_resent = |other: &Inbound| is_old(other) && key(other) == key(&inbound);
@@ -125,6 +129,7 @@ impl Limiter {
         let ready_ns = self.ready_ns_of(&inbound).max(self.export_ready_ns());
         note_waiting(&self.busy, &inbound);
         if let Err(inbound) = self.waiting.push(inbound) {
+            // Cannot happen: there is room.
             note_ended(&self.busy, &inbound);
             return Some(Dropped::OverShare(inbound));
         }

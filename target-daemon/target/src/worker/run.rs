@@ -223,6 +223,12 @@ impl<R: Rings> Worker<R> {
         self.work(clock)
     }
 
+    /// When the next request that waits for a limit may run. Nothing else wakes the worker for
+    /// it.
+    pub fn ready_ns(&self) -> Option<u64> {
+        Some(self.exports.ready_ns()).filter(|ns| *ns < u64::MAX)
+    }
+
     /// Whether nothing is in flight that is worth waiting for, after draining for this
     /// long.
     fn has_drained(&self, elapsed: Duration) -> bool {
@@ -273,11 +279,9 @@ impl<R: Rings> Worker<R> {
         // What is held may wait for the link as well.
         let unsent = self.has_waiting() || self.lanes.iter().any(|own| own.unsent > 0);
         let limit = if unsent { UNSENT_SLEEP } else { Duration::MAX };
-        let ready_ns = self.exports.ready_ns();
-        let limit = if ready_ns == u64::MAX {
-            limit
-        } else {
-            limit.min(Duration::from_nanos(ready_ns.saturating_sub(now_ns())))
+        let limit = match self.ready_ns() {
+            Some(ns) => limit.min(Duration::from_nanos(ns.saturating_sub(now_ns()))),
+            None => limit,
         };
         self.stats.counters.sleeps += 1;
         let has_results = self.exports.ring.as_mut().is_some_and(Ring::arm);

@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, bounded};
-use xblade::shelf::Export;
+use xblade::shelf::{Export, Settings};
 use xblade::wire::aoe;
 use xblade::worker::{Answered, Directory, ExportRuntime, Owner, Worker, WorkerCommand};
 use xblade_sim::FakeRings;
 
-use crate::fake::TestClock;
+use crate::fake::{TestClock, settings};
 
 use super::super::history::{Ended, Op, What};
 use super::super::value::SECTOR;
@@ -89,6 +89,13 @@ impl World {
         let target = self.target.as_mut()?;
         let at = wire_address(export);
         let from = target.directory.owner(at)?;
+        if self.rng.hits(2_000) {
+            self.scenario.exports[export].draw_rates(&mut self.rng);
+            let settings = Settings { rates: self.rates(export), ..settings(address(export)) };
+            self.command(from.worker.into(), WorkerCommand::Change(from.export, Box::new(settings)));
+            self.marks.hit("limits changed");
+            return None;
+        }
         if self.rng.hits(2_500) {
             if habits.stuck > 0 {
                 return None;

@@ -1,5 +1,6 @@
 //! The target: turns of its workers, the frames it sends, its exit and its start.
 
+use xblade::shelf::Rates;
 use xblade::store::disk::{DiskLayout, DiskStore};
 use xblade::store::{Geometry, Store};
 use xblade::worker::Worker;
@@ -22,7 +23,9 @@ impl World {
     /// Starts the target on the disks as they are.
     pub(super) fn start_target(&mut self) {
         let exports = (0..self.disks.len()).map(|export| {
-            ExportPlan::of(address(export), self.open(export)).owned_by(self.scenario.exports[export].owner)
+            let plan = ExportPlan::of(address(export), self.open(export));
+            let rates = self.rates(export);
+            ExportPlan { rates, ..plan }.owned_by(self.scenario.exports[export].owner)
         });
         let plan = Plan {
             lanes: self.scenario.lanes.clone(),
@@ -48,6 +51,11 @@ impl World {
         self.trace.note(self.now_ns, "start", &[self.starts.into()]);
         self.refusing.fill(None);
         self.turns.fill(Turns { next_ns: self.now_ns + 1, paused_until_ns: 0 });
+    }
+
+    pub(super) fn rates(&self, export: usize) -> Rates {
+        let [export, each_host] = self.scenario.exports[export].rates;
+        Rates { export, each_host, ..Rates::default() }
     }
 
     pub(super) fn open(&self, export: usize) -> Box<dyn Store> {
@@ -134,6 +142,11 @@ impl World {
             self.wake_all();
         } else if worker.is_busy() || self.is_measured() {
             self.wake_when_due(index);
+        }
+        if let Some(ready_ns) = worker.ready_ns() {
+            self.marks.hit("request waited for a limit");
+            let turns = &mut self.turns[index];
+            turns.next_ns = turns.next_ns.min(ready_ns.max(self.now_ns + 1) + self.rng.below(TURN_MAX_NS));
         }
         let rests = self.scenario.sleeps && !worker.is_busy() && !self.is_measured();
         let turns = &mut self.turns[index];
