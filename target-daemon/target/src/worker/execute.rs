@@ -104,17 +104,18 @@ impl ExportRuntime {
     ) {
         match inbound.ata {
             Some(ata) if self.leaving.is_none() => {
-                self.execute_ata((inbound, true), ata, lane, done, context);
+                self.execute_ata::<true>(inbound, ata, lane, done, context);
             }
             _ => done.extend(self.execute_other(inbound, lane, scratch, context)),
         }
     }
 
-    /// Executes an ATA request, which is new, or has waited for a limit.
-    #[inline]
-    fn execute_ata(
+    /// Executes an ATA request, which is new, or has waited for a limit. A function of its own
+    /// for each, so that new ones are not copied for a call.
+    #[inline(always)]
+    fn execute_ata<const IS_NEW: bool>(
         &mut self,
-        (mut inbound, is_new): (Inbound, bool),
+        mut inbound: Inbound,
         ata: ata::Request,
         lane: &SharedLane,
         done: &mut Vec<Finished>,
@@ -127,7 +128,7 @@ impl ExportRuntime {
         let verdict =
             command::execute_ata(&inbound.header, &ata, payload_len, state, advertised, limit, ingress);
         // A host that may not use the export says nothing about those that may.
-        if is_new && !matches!(verdict, Verdict::Ignore(reason) if reason.is_foreign()) {
+        if IS_NEW && !matches!(verdict, Verdict::Ignore(reason) if reason.is_foreign()) {
             self.answered.observe(&inbound, ata.command, context.now_ns);
         }
         let Verdict::Store(kind) = verdict else {
@@ -140,7 +141,7 @@ impl ExportRuntime {
         {
             return done.extend(self.not_executed(inbound, task, obstacle, lane, context));
         }
-        if self.limiter.is_some() && !self.is_within_limits(&inbound, &task, is_new, context.now_ns) {
+        if self.limiter.is_some() && !self.is_within_limits(&inbound, &task, IS_NEW, context.now_ns) {
             return done.extend(self.wait_for_limit(inbound, context));
         }
         if let Some(span) = span
@@ -202,7 +203,7 @@ impl ExportRuntime {
             self.tally.counters.limited_ns += context.now_ns.saturating_sub(inbound.received_ns);
             match next {
                 Ok(inbound) => match (inbound.ata, context.lane_of(&inbound)) {
-                    (Some(ata), Some(lane)) => self.execute_ata((inbound, false), ata, lane, done, context),
+                    (Some(ata), Some(lane)) => self.execute_ata::<false>(inbound, ata, lane, done, context),
                     _ => done.push(not_run(inbound)),
                 },
                 Err(inbound) => {
