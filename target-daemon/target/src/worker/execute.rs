@@ -438,7 +438,7 @@ impl ExportRuntime {
 
     /// Executes a request inline, if no conflicting request is in flight and the store
     /// can do so. Such a request never enters the request table.
-    #[inline]
+    #[inline(always)]
     fn try_inline(
         &mut self,
         frame: &mut Frame,
