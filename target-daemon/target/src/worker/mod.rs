@@ -597,24 +597,33 @@ impl<R: Rings> Worker<R> {
             // A stamp in the future is not from the XDP program.
             frame.set_arrived(None);
         }
-        let inbound = Inbound {
+        let (lane, is_own) = (own.id, owner.worker == self.index);
+        // Made where it is used: it would be copied.
+        let inbound = |from_afar| Inbound {
             frame,
             header: head.header,
             ata: head.ata,
-            lane: own.id,
+            lane,
             host: head.host,
             held: origin.held,
-            from_afar: owner.worker != self.index,
+            from_afar,
             export: owner.export,
             request_len: request_len as u32,
             received_ns: origin.received_ns,
             since_ns: origin.since_ns,
         };
-        if owner.worker == self.index {
-            return self.exports.execute(inbound, &mut self.done, &mut self.stats);
+        if is_own {
+            self.exports.execute(inbound(false), &mut self.done, &mut self.stats);
+        } else {
+            self.hand_over(origin.at, inbound(true), owner.worker);
         }
+    }
+
+    /// Passes a request to the worker that owns its export.
+    #[inline(never)]
+    fn hand_over(&mut self, at: usize, inbound: Inbound, owner: u16) {
         self.busy.add(inbound.host, &inbound.frame);
-        match self.channels.hand_over(owner.worker, inbound) {
+        match self.channels.hand_over(owner, inbound) {
             Ok(()) => {
                 self.stats.counters.handed_over += 1;
                 self.away += 1;
@@ -622,7 +631,7 @@ impl<R: Rings> Worker<R> {
             Err(inbound) => {
                 self.stats.counters.hand_over_full += 1;
                 self.busy.remove(inbound.host, &inbound.frame);
-                own.lane.release(inbound.frame);
+                self.release(at, inbound.frame);
             }
         }
     }
