@@ -80,7 +80,7 @@ pub fn execute<'a>(
 
 /// As [`execute`], for an ATA request. `payload_len` is the number of bytes behind its ATA
 /// header, `advertised` the number of sectors in a frame that the interface advertises.
-#[inline]
+#[inline(always)]
 pub fn execute_ata(
     header: &aoe::Header,
     ata: &wire::ata::Request,
