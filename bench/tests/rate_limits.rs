@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 
-use rig::{BENCH, output};
+use rig::BENCH;
 use serde_json::Value;
 use xblade_kit::{Daemon, Scratch, Space, apply, join, needs_root, skipped};
 
@@ -55,6 +55,7 @@ fn cases() -> Vec<Case> {
 
 /// Loads exports with a limit from this many hosts at once.
 fn check(case: &Case, hosts: usize, gets: f64, xblade: &str) {
+    let name = case.name;
     let (ours, peer, files) = (Space::new(), Space::new(), Scratch::new());
     let pairs: Vec<_> = TARGETS.into_iter().zip(HOSTS).take(hosts).collect();
     for (target, host) in &pairs {
@@ -86,21 +87,32 @@ fn check(case: &Case, hosts: usize, gets: f64, xblade: &str) {
             (started, json)
         })
         .collect();
-    let (mut rate, mut resent, mut p99_us, mut window) = (0.0, 0, 0.0_f64, 0.0);
+    let (mut rate, mut p99_us, mut in_flight) = (0.0, 0.0_f64, 0.0);
     for (started, json) in loads {
         let output = started.recv().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{}: {text}{}", case.name, String::from_utf8_lossy(&output.stderr));
-        println!("{} hosts, {}: {text}", hosts, case.name);
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{name}: {text}");
         let all: Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
-        let run = &all["document"]["sections"][0]["outcomes"][0];
-        println!("{run}");
-        rate += 0.0;
-        let _ = (&mut resent, &mut p99_us, &mut window, gets);
+        let outcome = &all["document"]["sections"][0]["outcomes"][0];
+        let number = |of: &Value| of.as_f64().unwrap();
+        assert_eq!(outcome["trouble"]["retransmits"], 0, "{name}: {text}");
+        // Of reads, of writes, or of both.
+        let results = all["results"].as_array().unwrap();
+        rate += results.iter().map(|one| number(&one["iops"])).sum::<f64>();
+        p99_us = results.iter().map(|one| number(&one["p99_us"])).fold(p99_us, f64::max);
+        let exports = outcome["setup"]["exports"].as_array().unwrap().len();
+        in_flight += number(&outcome["setup"]["window"]) * exports as f64;
     }
-    let ended = daemon.stop();
-    println!("{}", ended.report().sum("limited_too_long"));
-    assert!(rate > 0.0);
+    println!("{name}, {hosts} hosts: {rate:.1} of {gets} IOPS, {in_flight} in flight, p99 {p99_us:.0} us");
+    assert!((rate / gets - 1.0).abs() < 0.05, "{name}, {hosts} hosts: {rate:.1} IOPS, not {gets}");
+    // What is in flight waits for as long as the limit takes for it; the rest is the machine's.
+    let explained_us = 1e6 * in_flight / gets;
+    assert!(
+        p99_us < 1.25 * explained_us + 10_000.0,
+        "{name}, {hosts} hosts: p99 {p99_us:.0} us for {in_flight} in flight"
+    );
+    let report = daemon.stop().report();
+    assert_eq!((report.sum("limited_too_long"), report.sum("over_share")), (0, 0), "{name}, {hosts} hosts");
 }
 
 #[apply(needs_root!)]
