@@ -18,3 +18,12 @@ pub const EXPORTS_MAX: usize = 4096;
 
 /// The most hosts that access lists may name together: the entries of the XDP program's map.
 pub const HOSTS_MAX: usize = 4096;
+
+/// The most requests per second that a limit may allow.
+pub const IOPS_MAX: u32 = 100_000_000;
+
+/// The longest burst, in milliseconds.
+pub const BURST_MS_MAX: u32 = 60_000;
+
+/// The most `[[host-limit]]`: each costs a look-up per request.
+pub const HOST_LIMITS_MAX: usize = 64;

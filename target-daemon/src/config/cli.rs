@@ -10,7 +10,7 @@ use smart_default::SmartDefault;
 
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
 use super::export;
-use super::{AskCommand, Export, Reach, ServiceOptions, Steer, Top, Tune, Vblade};
+use super::{AskCommand, Export, HostLimit, Reach, ServiceOptions, Steer, Top, Tune, Vblade};
 use crate::wire::ether::Mac;
 
 const SERVE_EXAMPLES: &str = "\
@@ -168,6 +168,10 @@ pub struct Serve {
     /// Serve only initiators with these MAC addresses; without it, all.
     #[arg(long = "allow", value_name = "MAC", value_delimiter = ',', value_parser = export::host)]
     pub allow: Vec<Mac>,
+
+    /// Limits of certain hosts over several exports; only in a file.
+    #[arg(skip)]
+    pub host_limits: Vec<HostLimit>,
 
     /// Whether hosts may set config strings, MAC masks and reservations.
     #[arg(long, value_enum, default_value_t)]

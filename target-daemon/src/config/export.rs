@@ -6,8 +6,10 @@ use std::str::FromStr;
 use clap::ValueEnum;
 
 use super::HostSettings;
+use super::bounds::{BURST_MS_MAX, IOPS_MAX};
+use super::limit::ExportLimits;
 use super::suggest::{plain, suggest};
-use crate::store::{AUTO, OPTIONS, Opt, Options, Problem, Setting, StoreSpec, Takes, Value};
+use crate::store::{AUTO, NONE, OPTIONS, Opt, Options, Problem, Setting, StoreSpec, Takes, Value};
 use crate::wire::aoe::{Address, AddressError};
 use crate::wire::ether::{Mac, MacError};
 use crate::wire::vlan::{UNTAGGED, VLAN_MAX, Vlans};
@@ -50,8 +52,43 @@ pub(super) const EXPORT_OPTIONS: &[Opt] = &[
         ..Opt::FLAG
     },
     Opt {
+        key: "iops",
+        takes: Takes::Number { min: 1, max: IOPS_MAX },
+        default: NONE,
+        help: "the most requests per second, of all hosts together",
+        ..Opt::FLAG
+    },
+    Opt {
+        key: "bytes-per-second",
+        takes: Takes::Rate,
+        default: NONE,
+        help: "the most data per second, of all hosts together: 200MiB, 50MB",
+        ..Opt::FLAG
+    },
+    Opt {
+        key: "host-iops",
+        takes: Takes::Number { min: 1, max: IOPS_MAX },
+        default: NONE,
+        help: "the most requests per second of each host",
+        ..Opt::FLAG
+    },
+    Opt {
+        key: "host-bytes-per-second",
+        takes: Takes::Rate,
+        default: NONE,
+        help: "the most data per second of each host",
+        ..Opt::FLAG
+    },
+    Opt {
+        key: "burst",
+        takes: Takes::Number { min: 1, max: BURST_MS_MAX },
+        default: "100",
+        help: "what may be used at once after a pause: what the rates allow in this many milliseconds",
+        ..Opt::FLAG
+    },
+    Opt {
         key: "worker",
-        takes: Takes::Number { end: 1024 },
+        takes: Takes::Number { min: 0, max: 1023 },
         default: AUTO,
         help: "which worker serves it, from 0",
         ..Opt::FLAG
@@ -89,6 +126,8 @@ pub struct Export {
     /// Whether hosts may set config string, mask list and reservation: `None` for the
     /// default.
     pub host_settings: Option<HostSettings>,
+    /// How much hosts may use of it.
+    pub limits: ExportLimits,
     /// Serve it even if hosts have used other data at its address.
     pub force: bool,
 }
@@ -228,9 +267,10 @@ impl Given {
             _ => None,
         };
         let force = self.options.take("force").is_some();
+        let limits = ExportLimits::take(&mut self.options)?;
         let Self { options, allow, vlans, interfaces } = self;
         let (store, vlans) = (StoreSpec::new(path, options), vlans.unwrap_or_default());
-        Ok(Export { address, store, allow, vlans, interfaces, worker, host_settings, force })
+        Ok(Export { address, store, allow, vlans, interfaces, worker, host_settings, limits, force })
     }
 }
 

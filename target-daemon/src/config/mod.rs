@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod export;
 mod file;
+mod limit;
 mod service;
 mod show;
 mod suggest;
@@ -24,6 +25,7 @@ pub use export::{Export, options};
 pub use file::{
     Diagnostic, Diagnostics, ExportSpans, KEYS, Loaded, Span, export_from, host_name, load, parse,
 };
+pub use limit::{ExportLimits, HostLimit, Limit};
 pub use service::{CONTROL, OnOff, STATE, ServiceOptions};
 pub use show::{to_json, to_table, to_toml};
 pub use top::Top;

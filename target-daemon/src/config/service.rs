@@ -8,8 +8,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use smart_default::SmartDefault;
 
-/// The word that turns an option off.
-pub(super) const NONE: &str = "none";
+use crate::store::NONE;
 
 /// Default path of the control socket.
 pub const CONTROL: &str = "/run/xblade/xblade.sock";

@@ -4,8 +4,9 @@ use toml::{Table, Value};
 
 use super::export::{ANY_VLAN, UNTAGGED_VLAN};
 use super::file::{ROWS, hosts};
-use super::{Export, Serve};
-use crate::store::{AUTO, OPTIONS, Opt, Options, SECTOR_BYTES, Value as Given, exactly};
+use super::{Export, ExportLimits, HostLimit, Limit, Serve};
+use crate::store::{AUTO, NONE, OPTIONS, Opt, Options, SECTOR_BYTES, Value as Given, exactly, rate};
+use crate::wire::aoe::Address;
 use crate::wire::vlan::{UNTAGGED, Vlans};
 
 /// The configuration as the text of a configuration file.
@@ -42,6 +43,10 @@ pub fn to_table(serve: &Serve) -> Table {
         place.insert(row.name.to_owned(), value);
     }
     table.insert("export".to_owned(), serve.exports.iter().map(export).collect::<Vec<Value>>().into());
+    if !serve.host_limits.is_empty() {
+        let limits: Vec<Value> = serve.host_limits.iter().map(host_limit).collect();
+        table.insert("host-limit".to_owned(), limits.into());
+    }
     table
 }
 
@@ -67,9 +72,33 @@ fn export(export: &Export) -> Value {
     if !export.interfaces.is_empty() {
         rows.push(("interfaces", export.interfaces.clone().into()));
     }
+    let ExportLimits { all_hosts, each_host, burst_ms } = &export.limits;
+    rows.extend(limit(all_hosts, ["iops", "bytes-per-second"]));
+    rows.extend(limit(each_host, ["host-iops", "host-bytes-per-second"]));
+    if !export.limits.is_none() {
+        rows.push(("burst", i64::from(*burst_ms).into()));
+    }
     rows.push(("worker", export.worker.map_or(AUTO.into(), |worker| i64::from(worker).into())));
     rows.push(("force", export.force.into()));
     rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Table>().into()
+}
+
+fn host_limit(of: &HostLimit) -> Value {
+    let mut rows = vec![("hosts", hosts(&of.hosts))];
+    if !of.exports.is_empty() {
+        rows.push(("exports", of.exports.iter().map(Address::to_string).collect::<Vec<_>>().into()));
+    }
+    rows.extend(limit(&of.limit, ["iops", "bytes-per-second"]));
+    rows.push(("burst", i64::from(of.burst_ms).into()));
+    rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Table>().into()
+}
+
+fn limit(limit: &Limit, [iops, bytes]: [&'static str; 2]) -> [(&'static str, Value); 2] {
+    let value = |limit: Option<Value>| limit.unwrap_or_else(|| NONE.into());
+    [
+        (iops, value(limit.iops.map(|iops| i64::from(iops).into()))),
+        (bytes, value(limit.bytes_per_second.map(|bytes| rate(bytes).into()))),
+    ]
 }
 
 /// The VLANs, in the shortest form.
@@ -90,6 +119,7 @@ fn setting(option: &'static Opt, options: &Options) -> Value {
     match given {
         Some(Given::Yes) => true.into(),
         Some(Given::Bytes(bytes)) => size(bytes),
+        Some(Given::Rate(bytes)) => rate(bytes).into(),
         Some(Given::Word(word)) => word.into(),
         Some(Given::Number(number)) => i64::from(number).into(),
         None => match option.default {

@@ -30,8 +30,9 @@ pub const STATUS: Fields = fields![
     "workers" => fields!["worker", "lanes", "exports"],
     "exports" => fields![
         "address", "path", "size-bytes", "way", "read-only", "durability", "degraded", "stuck", "replaced",
-        "in-flight", "host-settings", "changes" => CHANGES,
+        "in-flight", "waiting", "limits", "host-settings", "changes" => CHANGES,
     ],
+    "host-limits",
     "refused" => fields!["address", "path", "reason"],
 ];
 
@@ -47,6 +48,8 @@ pub const EXPORT: Fields = fields![
     "stuck",
     "replaced",
     "in-flight",
+    "waiting",
+    "limits",
     "worker",
     "physical-bytes",
     "block-bytes",
@@ -82,7 +85,7 @@ pub const STATS: Fields = fields![
     "lanes" => fields!["name", "worker", "counters"],
     "workers" => fields!["worker", "counters", "drops"],
     "exports" => fields![
-        "address", "requests", "bytes-read", "bytes-written", "waited", "folded", "repeated",
+        "address", "requests", "bytes-read", "bytes-written", "waited", "folded", "repeated", "limited", "limited-ns",
         "response" => TIMES, "service" => TIMES, "store" => TIMES,
     ],
 ];

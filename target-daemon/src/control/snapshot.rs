@@ -10,11 +10,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
+use crate::config;
 use crate::link::{Counter, Facts};
 use crate::observe::family::{DROPPED, XDP_FRAMES};
 use crate::observe::{Count, Distribution, ExportCounters, Latency, Operation, Outcome, Tally};
-use crate::shelf::HostSetting;
+use crate::shelf::{HostSetting, Rate, Rates};
 use crate::store::SECTOR_BYTES;
+use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::worker::{self, ExportSnapshot, LastChange};
 
@@ -54,6 +56,9 @@ pub struct Snapshot {
     /// Exports that are configured but not served.
     #[serde(default)]
     pub refused: Vec<Refused>,
+    /// Limits of certain hosts over several exports, in the order of the configuration.
+    #[serde(default)]
+    pub host_limits: Vec<HostLimit>,
     /// Frames without a reply, by the place where they were dropped.
     #[serde(default)]
     pub drops: BTreeMap<String, u64>,
@@ -160,6 +165,8 @@ pub struct Export {
     pub in_flight: usize,
     /// Requests that wait for a limit.
     pub waiting: usize,
+    /// How much hosts may use of it.
+    pub limits: Limits,
     /// The worker that owns it.
     pub worker: u16,
     /// The physical block size of the device.
@@ -193,6 +200,67 @@ pub struct Export {
     pub store: ByOperation<Times>,
     /// Service times of reads and writes together.
     pub times: Distribution,
+}
+
+/// The limits of an export. Null where there is none.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Limits {
+    /// Requests per second, of all hosts together.
+    pub iops: Option<u32>,
+    /// Data per second, of all hosts together.
+    pub bytes_per_second: Option<u64>,
+    /// Requests per second of each host.
+    pub host_iops: Option<u32>,
+    /// Data per second of each host.
+    pub host_bytes_per_second: Option<u64>,
+    /// The time whose worth of the rates may be used at once.
+    pub burst_ms: Option<u32>,
+    /// The number of [`HostLimit`] that count requests to it.
+    pub host_limits: usize,
+}
+
+/// A limit for each of some hosts, over several exports.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct HostLimit {
+    /// The hosts.
+    pub hosts: Vec<String>,
+    /// The exports; empty for all.
+    pub exports: Vec<String>,
+    /// Requests per second of each host; null if not limited.
+    pub iops: Option<u32>,
+    /// Data per second of each host; null if not limited.
+    pub bytes_per_second: Option<u64>,
+    /// The time whose worth of the rates may be used at once.
+    pub burst_ms: u32,
+}
+
+impl From<&Rates> for Limits {
+    fn from(Rates { export, each_host, hosts }: &Rates) -> Self {
+        let limit = |rate: &Rate| {
+            let bytes_per_second = Some(rate.bytes_per_second).filter(|bytes| *bytes > 0);
+            (Some(rate.iops).filter(|iops| *iops > 0), bytes_per_second)
+        };
+        let ((iops, bytes_per_second), (host_iops, host_bytes_per_second)) =
+            (limit(export), limit(each_host));
+        let limited = [export, each_host].into_iter().find(|rate| !rate.is_unlimited());
+        let burst_ms = limited.map(|rate| rate.burst_ms);
+        let host_limits = hosts.len();
+        Self { iops, bytes_per_second, host_iops, host_bytes_per_second, burst_ms, host_limits }
+    }
+}
+
+impl From<&config::HostLimit> for HostLimit {
+    fn from(config::HostLimit { hosts, exports, limit, burst_ms }: &config::HostLimit) -> Self {
+        Self {
+            hosts: hosts.iter().map(Mac::to_string).collect(),
+            exports: exports.iter().map(Address::to_string).collect(),
+            iops: limit.iops,
+            bytes_per_second: limit.bytes_per_second,
+            burst_ms: *burst_ms,
+        }
+    }
 }
 
 /// Requests of hosts to change a config string, mask list or reservation.

@@ -18,6 +18,7 @@ use super::handlers::{self, Awaited};
 use super::interface::{Interface, Presence};
 use super::late_interfaces::LateInterfaces;
 use super::notify::{self, ServiceNotifier};
+use super::rates::HostRates;
 use super::segments;
 use super::sizes::Sizes;
 use super::too_long::TooLong;
@@ -43,6 +44,8 @@ pub struct Served<'a> {
     pub interfaces: Vec<Interface>,
     /// The active configuration.
     pub options: Serve,
+    /// Its limits of certain hosts.
+    pub host_rates: HostRates,
     /// The file that it was loaded from.
     pub config: Option<&'a Path>,
     /// The start time.

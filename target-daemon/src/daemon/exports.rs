@@ -8,11 +8,12 @@ use log::{error, info, log, warn};
 use super::failure::{Failure, chain};
 use super::interface::{Interface, facts_of, names_of};
 use super::quarantine;
+use super::rates::HostRates;
 use super::segments;
 use super::state_writer;
 use crate::config::{self, EXPORTS_MAX, Serve};
 use crate::privilege;
-use crate::shelf::{Acl, Export, HostSettings, Rates, Settings};
+use crate::shelf::{Acl, Export, HostSettings, Settings};
 use crate::store::disk::Persist;
 use crate::store::{
     self, Access, Data, Durability, Handed, OpenError, OpenErrorKind, OpenFile, Problem, SECTOR_BYTES,
@@ -119,7 +120,11 @@ impl StoreInfo {
 /// # Errors
 ///
 /// One cannot be opened, or nothing is left to serve.
-pub fn open(options: &Serve, interfaces: &[Interface]) -> Result<(Vec<Opened>, Vec<Refused>), Failure> {
+pub fn open(
+    options: &Serve,
+    host_rates: &HostRates,
+    interfaces: &[Interface],
+) -> Result<(Vec<Opened>, Vec<Refused>), Failure> {
     let mut addresses = BTreeSet::new();
     if let Some(config::Export { address, .. }) =
         options.exports.iter().find(|export| !addresses.insert(export.address))
@@ -130,7 +135,7 @@ pub fn open(options: &Serve, interfaces: &[Interface]) -> Result<(Vec<Opened>, V
     let (mut opened, mut refused) = (Vec::new(), Vec::new());
     let (folder, names) = (options.service.state.as_deref(), names_of(interfaces));
     for wanted in &options.exports {
-        let one = open_one(wanted, options, interfaces, &HeldFiles::new())?;
+        let one = open_one(wanted, options, host_rates, interfaces, &HeldFiles::new())?;
         let kept = quarantine::check_kept(wanted, &one.source.data, folder, &names);
         match kept {
             Err(why) if wanted.force => warn!("{} is forced: {why}", wanted.address),
@@ -242,25 +247,28 @@ pub fn in_the_way(address: Address, error: OpenError, all: &Serve) -> Failure {
 pub fn open_one(
     wanted: &config::Export,
     all: &Serve,
+    host_rates: &HostRates,
     interfaces: &[Interface],
     held: &HeldFiles,
 ) -> Result<Opened, Failure> {
-    open_by(wanted, all, interfaces, file_of(wanted, held)?)
+    open_by(wanted, all, host_rates, interfaces, file_of(wanted, held)?)
 }
 
 /// Opens the store that an export has had until now, through the file that is open still.
 pub fn open_again(
     wanted: &config::Export,
     all: &Serve,
+    host_rates: &HostRates,
     interfaces: &[Interface],
     held: &HeldFiles,
 ) -> Result<Opened, Failure> {
-    open_by(wanted, all, interfaces, held.get(&wanted.address))
+    open_by(wanted, all, host_rates, interfaces, held.get(&wanted.address))
 }
 
 fn open_by(
     wanted: &config::Export,
     all: &Serve,
+    host_rates: &HostRates,
     interfaces: &[Interface],
     held: Option<&Held>,
 ) -> Result<Opened, Failure> {
@@ -282,7 +290,7 @@ fn open_by(
     let (store, told) = (opened.store, info.describe(read_only));
     let host_settings = host_settings(all, wanted);
     let names = names(wanted);
-    let rates = Rates::default();
+    let rates = host_rates.of(wanted);
     let settings = Settings { address, read_only, durability, names, segments, acl, host_settings, rates };
     let geometry = store.geometry();
     let sectors = geometry.sectors;
@@ -369,7 +377,7 @@ mod tests {
     #[test]
     fn an_address_is_given_once() {
         let exports = ["0.1=/no/a", "7.1=/no/b", "0.1=/no/c"].map(|text| text.parse().unwrap()).to_vec();
-        let refused = open(&Serve { exports, ..Serve::default() }, &[]).err().unwrap();
+        let refused = open(&Serve { exports, ..Serve::default() }, &HostRates::default(), &[]).err().unwrap();
         assert!(refused.to_string().contains("0.1 is given twice"), "{refused}");
     }
 }

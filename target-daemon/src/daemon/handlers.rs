@@ -10,6 +10,7 @@ use super::control::Served;
 use super::exports::{self, Held, HeldFiles, Refused};
 use super::interface::{Interface, names_of};
 use super::quarantine;
+use super::rates;
 use super::registry::{ExportEntry, path_of};
 use super::reload;
 use super::removal::Removed;
@@ -97,6 +98,7 @@ pub fn snapshot(served: &Served<'_>) -> Snapshot {
     });
     Snapshot {
         refused: refused.collect(),
+        host_limits: served.options.host_limits.iter().map(Into::into).collect(),
         ..Snapshot::new(served.since.elapsed(), interfaces, workers, served.pool.exports())
     }
 }
@@ -104,9 +106,11 @@ pub fn snapshot(served: &Served<'_>) -> Snapshot {
 /// Reloads the configuration file.
 pub fn reload(served: &mut Served<'_>, force: bool) -> Changed {
     let outcome = read_again(served).and_then(|next| {
+        let remarks = rates::remarks(&next);
         let (next, refused) = without_refused(next, served, force);
         let changed = reload::apply(served, next, force, None, HeldFiles::new())?;
         served.refused = refused;
+        remarks.iter().for_each(|line| log::warn!("{line}"));
         Ok(changed)
     });
     match &outcome {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! start     interface, plan, exports, segments, conflict_probe, sandbox   in the order of [`serve`]
-//! run       control ──► handlers, reload                        control requests, reloads
+//! run       control ──► handlers, reload, rates                 control requests, reloads
 //!              └──────► notify, sizes, watch, late_interfaces   changes without a request
 //! state     worker_pool, registry, removal                      workers, exports, closed stores
 //!           state_writer, quarantine                            what is saved, which data is protected
@@ -25,6 +25,7 @@ mod removal;
 mod segments;
 mod plan;
 mod quarantine;
+mod rates;
 mod reload;
 mod registry;
 mod sandbox;
@@ -76,7 +77,9 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let socket = control_socket(&options.service)?;
     let metrics = options.service.metrics.map(metrics::bind).transpose();
     let metrics = metrics.map_err(|e| Failure::machine(format!("{}. {}", e.what, e.remedy)))?;
-    let (exports, refused) = exports::open(options, &interfaces)?;
+    rates::remarks(options).iter().for_each(|line| log::warn!("{line}"));
+    let host_rates = rates::HostRates::default().next(&options.host_limits);
+    let (exports, refused) = exports::open(options, &host_rates, &interfaces)?;
     let mut options = options.clone();
     options.exports.retain(|export| !refused.iter().any(|refused| refused.wanted.address == export.address));
     let options = &options;
@@ -111,6 +114,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         pool,
         interfaces,
         options: options.clone(),
+        host_rates,
         config,
         since: Instant::now(),
         refused,

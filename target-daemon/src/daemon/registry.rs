@@ -215,6 +215,7 @@ impl WorkerPool {
                 way: entry.info.describe(snapshot.read_only),
                 worker,
                 durability: durability.to_owned(),
+                limits: (&entry.settings.rates).into(),
                 host_settings: entry.wanted.host_settings.unwrap_or_default().word().to_owned(),
                 degraded: degraded.contains(address),
                 stuck: stuck.contains(address),

@@ -8,6 +8,7 @@ use super::control::Served;
 use super::exports::{self, Held, HeldFiles, Opened};
 use super::failure::{Context, Failure};
 use super::interface::{self, Interface, facts_of};
+use super::rates::HostRates;
 use super::removal::Removed;
 use super::segments;
 use super::worker_pool::WorkerPool;
@@ -30,7 +31,7 @@ struct Difference {
     removed: Vec<Export>,
     /// Exports whose store must be reopened: the old and the new configuration.
     reopened: Vec<(Export, Export)>,
-    /// Exports with other rules for hosts, or other segments.
+    /// Exports with other rules for hosts, other limits or other segments.
     changed: Vec<Export>,
 }
 
@@ -58,13 +59,15 @@ pub fn apply(
     mut held: HeldFiles,
 ) -> Changed {
     served.pool.registry.left.clear();
-    let difference = compare(&served.options, &next, recover);
+    let host_rates = served.host_rates.next(&next.host_limits);
+    let difference = compare((&served.options, &served.host_rates), (&next, &host_rates), recover);
     held.extend(served_files(&served.pool, &difference));
     // New hosts may be admitted before their exports are served, but not the other way
     // round.
-    let Prepared { mut opened, later, changed } = prepare(served, &difference, &next, force, &held)
-        .and_then(|prepared| widen(&mut served.interfaces, &served.options, &next).map(|()| prepared))
-        .map_err(refusal)?;
+    let Prepared { mut opened, later, changed } =
+        prepare(served, &difference, (&next, &host_rates), force, &held)
+            .and_then(|prepared| widen(&mut served.interfaces, &served.options, &next).map(|()| prepared))
+            .map_err(refusal)?;
     let mut report = ChangeReport::default();
     let registry = &mut served.pool.registry;
     let recovered = recover.and_then(|address| Some(registry.get(address)?.source.data.identity.clone()));
@@ -72,7 +75,7 @@ pub fn apply(
     if let Some(identity) = recovered {
         served.pool.registry.quarantine.recover(&identity);
     }
-    match open_all(&mut served.pool, &served.interfaces, &later, &next, force, &held) {
+    match open_all(&mut served.pool, &served.interfaces, &later, (&next, &host_rates), force, &held) {
         Ok(reopened) => opened.extend(reopened),
         Err(failure) => return Err(undo(served, &difference, failure, &held)),
     }
@@ -90,11 +93,11 @@ pub fn apply(
         }
     }
     for (export, segments) in difference.changed.iter().zip(changed) {
-        change(&mut served.pool, export, segments, &next);
+        change(&mut served.pool, export, segments, (&next, &host_rates));
         report.lines.push(format!("{} changed", export.address));
     }
     report.lines.extend(gone);
-    served.options = next;
+    (served.options, served.host_rates) = (next, host_rates);
     direct(served);
     let new: Vec<Export> = difference.added.into_iter().chain(difference.changed).collect();
     served.pool.announce_all(&served.options, &new);
@@ -118,7 +121,7 @@ struct Prepared<'a> {
 fn prepare<'a>(
     served: &mut Served<'_>,
     difference: &'a Difference,
-    next: &Serve,
+    (next, host_rates): Configured<'_>,
     force: bool,
     held: &HeldFiles,
 ) -> Result<Prepared<'a>, Failure> {
@@ -142,7 +145,7 @@ fn prepare<'a>(
     let is_free =
         |export: &&Export| !difference.leaving().any(|other| other.store.label() == export.store.label());
     let (free, blocked): (Vec<&Export>, Vec<&Export>) = difference.added.iter().partition(is_free);
-    let opened = open_all(pool, interfaces, &free, next, force, held)?;
+    let opened = open_all(pool, interfaces, &free, (next, host_rates), force, held)?;
     // Checked before any store is closed for one that then cannot be opened.
     let later: Vec<&Export> = reopened().chain(blocked).collect();
     later.iter().try_for_each(|export| exports::examine(export, held))?;
@@ -226,6 +229,7 @@ fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), Failure>
             exports: Vec::new(),
             allow: Vec::new(),
             host_settings: config::HostSettings::default(),
+            host_limits: Vec::new(),
             measure_every: 0,
             ..serve.clone()
         };
@@ -249,7 +253,14 @@ fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), Failure>
     )))
 }
 
-fn compare(now: &Serve, next: &Serve, again: Option<Address>) -> Difference {
+/// A configuration, and its limits of certain hosts.
+type Configured<'a> = (&'a Serve, &'a HostRates);
+
+fn compare(
+    (now, rates_now): Configured<'_>,
+    (next, rates_next): Configured<'_>,
+    again: Option<Address>,
+) -> Difference {
     let by_address =
         |serve: &Serve| serve.exports.iter().map(|e| (e.address, e.clone())).collect::<BTreeMap<_, _>>();
     let (mut old, new) = (by_address(now), by_address(next));
@@ -264,6 +275,7 @@ fn compare(now: &Serve, next: &Serve, again: Option<Address>) -> Difference {
                 } else if now.allowed(&before) != next.allowed(&export)
                     || now.host_settings(&before) != next.host_settings(&export)
                     || (&before.vlans, &before.interfaces) != (&export.vlans, &export.interfaces)
+                    || rates_now.of(&before) != rates_next.of(&export)
                 {
                     difference.changed.push(export);
                 }
@@ -280,12 +292,12 @@ fn open_all(
     pool: &mut WorkerPool,
     interfaces: &[Interface],
     wanted: &[&Export],
-    options: &Serve,
+    (options, host_rates): Configured<'_>,
     force: bool,
     held: &HeldFiles,
 ) -> Result<Vec<Opened>, Failure> {
     let one = |export: &&Export| {
-        let opened = exports::open_one(export, options, interfaces, held)?;
+        let opened = exports::open_one(export, options, host_rates, interfaces, held)?;
         pool.refuse_other_data(export, &opened.source.data, force || export.force)?;
         Ok(opened)
     };
@@ -317,14 +329,13 @@ fn undo(
     failure: Failure,
     held: &HeldFiles,
 ) -> ControlError {
-    let Served { pool, options, interfaces, .. } = served;
+    let Served { pool, options, host_rates, interfaces, .. } = served;
     let mut lost = Vec::new();
     for export in difference.leaving() {
         let added = match pool.is_leaving(export.address) {
             true => Err(Failure::machine("requests to it are still under way")),
-            false => {
-                exports::open_again(export, options, interfaces, held).and_then(|opened| pool.add(opened))
-            }
+            false => exports::open_again(export, options, host_rates, interfaces, held)
+                .and_then(|opened| pool.add(opened)),
         };
         if let Err(failure) = added {
             error!("{} cannot be served any more: {failure}", export.address);
@@ -343,13 +354,14 @@ fn undo(
     ))
 }
 
-fn change(pool: &mut WorkerPool, export: &Export, segments: Segments, options: &Serve) {
+fn change(pool: &mut WorkerPool, export: &Export, segments: Segments, (options, host_rates): Configured<'_>) {
     let settings = pool.registry.get(export.address).map(|entry| entry.settings.clone());
     if let Some(mut settings) = settings {
         settings.acl = exports::acl(options, export);
         let before = std::mem::replace(&mut settings.host_settings, exports::host_settings(options, export));
         let now = settings.host_settings;
         settings.segments = segments;
+        settings.rates = host_rates.of(export);
         pool.change(export, settings);
         if now != before {
             pool.warn_of_old(export.address);

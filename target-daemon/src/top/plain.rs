@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::rates::{Rates, Row};
 
 /// Names of the columns, in the order of [`cells`].
-const COLUMNS: [&str; 11] =
-    ["export", "read/s", "write/s", "rMB/s", "wMB/s", "p50", "p99", "p99.9", "inflight", "wait/s", "flags"];
+const COLUMNS: [&str; 12] = [
+    "export", "read/s", "write/s", "rMB/s", "wMB/s", "p50", "p99", "p99.9", "inflight", "wait/s", "limited",
+    "flags",
+];
 
 /// All rows as text, without the interfaces.
 pub fn lines(rates: &Rates) -> String {
@@ -20,14 +22,14 @@ pub fn heading() -> String {
 }
 
 /// Cells in fixed columns.
-pub fn line(cells: &[String; 11]) -> String {
+pub fn line(cells: &[String; 12]) -> String {
     let [export, numbers @ .., flags] = cells;
     let numbers: String = numbers.iter().map(|cell| format!(" {cell:>8}")).collect();
     format!("{export:<9}{numbers} {flags}")
 }
 
 /// The cells of a row; "-" where there is no value.
-pub fn cells(row: &Row) -> [String; 11] {
+pub fn cells(row: &Row) -> [String; 12] {
     let times = row.percentiles.map(|times| times.map(duration));
     let [p50, p99, p999] = times.unwrap_or_else(|| ["-"; 3].map(str::to_owned));
     [
@@ -41,6 +43,7 @@ pub fn cells(row: &Row) -> [String; 11] {
         p999,
         row.in_flight.to_string(),
         count(row.waited),
+        row.limited.to_string(),
         if row.flags.is_empty() { "-".into() } else { row.flags.clone() },
     ]
 }

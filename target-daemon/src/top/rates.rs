@@ -43,6 +43,8 @@ pub struct Row {
     pub in_flight: usize,
     /// Requests per second that waited for others.
     pub waited: f64,
+    /// Requests that wait for a limit.
+    pub limited: usize,
     /// Its state: "degraded,stuck,replaced,ro,reserved".
     pub flags: String,
 }
@@ -107,6 +109,7 @@ fn row(before: &Export, now: &Export, rate: impl Fn(u64, u64) -> f64) -> Row {
         percentiles: (times.count() > 0).then_some(percentiles),
         in_flight: now.in_flight,
         waited: counted(|counters| counters.waited),
+        limited: now.waiting,
         flags: flags.join(","),
     }
 }

@@ -60,6 +60,7 @@ fn export(slot: u8, seconds: u64) -> Export {
             ..ExportCounters::default()
         },
         in_flight: 40 - usize::from(slot),
+        waiting: if slot == 2 { 12 } else { 0 },
         degraded: slot == 2,
         read_only: slot == 3,
         reservation: if slot == 3 { vec!["02:00:00:00:00:01".to_owned()] } else { Vec::new() },
@@ -96,15 +97,15 @@ fn addresses(view: &mut View) -> Vec<String> {
 
 #[test]
 fn it_shows_what_happened() {
-    let lines = drawn(&mut view(3), 110, 9);
+    let lines = drawn(&mut view(3), 120, 9);
     let expected = [
         "xblade   up 1 d 01:00:02   3 exports, sorted by address   of the last 1.0 s",
         "eth1 up native MTU 9000   eth2 DOWN generic MTU 1500",
         "dropped/s: ring 4.0, xdp 0   busy: 0: 93 %",
-        "export      read/s  write/s    rMB/s    wMB/s      p50      p99    p99.9 inflight   wait/s flags",
-        "0.1            100       50      0.4      0.2   10.0us   2.00ms   2.00ms       39      1.0 -",
-        "0.2            200       50      0.8      0.2   20.0us   4.00ms   4.00ms       38      1.0 degraded",
-        "0.3            300       50      1.2      0.2   30.0us   6.00ms   6.00ms       37      1.0 ro,reserved",
+        "export      read/s  write/s    rMB/s    wMB/s      p50      p99    p99.9 inflight   wait/s  limited flags",
+        "0.1            100       50      0.4      0.2   10.0us   2.00ms   2.00ms       39      1.0        0 -",
+        "0.2            200       50      0.8      0.2   20.0us   4.00ms   4.00ms       38      1.0       12 degraded",
+        "0.3            300       50      1.2      0.2   30.0us   6.00ms   6.00ms       37      1.0        0 ro,reserved",
         "",
         "q quit   s sort   up/down, PgUp/PgDn scroll   p pause",
     ];
@@ -192,9 +193,12 @@ fn lines_for_scripts_have_the_same_words() {
     let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(words.len(), 7, "two intervals, an empty line between them: {text}");
     assert!(
-        words.iter().enumerate().all(|(at, words)| words.len() == if at == 3 { 0 } else { 11 }),
+        words.iter().enumerate().all(|(at, words)| words.len() == if at == 3 { 0 } else { 12 }),
         "{text}"
     );
     assert_eq!(words[0], words[4]);
-    assert_eq!(words[5], ["0.1", "100", "50", "0.4", "0.2", "10.0us", "2.00ms", "2.00ms", "39", "1.0", "-"]);
+    assert_eq!(
+        words[5],
+        ["0.1", "100", "50", "0.4", "0.2", "10.0us", "2.00ms", "2.00ms", "39", "1.0", "0", "-"]
+    );
 }

@@ -60,13 +60,13 @@ pub use handed::{DESCRIPTORS_MAX, Handed};
 pub use identity::{Data, Identity, OpenFile, Replaced};
 pub use io_vec::{IoVec, SEGMENTS_MAX};
 pub use open::{Access, OpenOptions, Sync};
-pub use options::{AUTO, Conflict, OPTIONS, Opt, Options, Setting, Takes, Value};
+pub use options::{AUTO, Conflict, NONE, OPTIONS, Opt, Options, Setting, Takes, Value};
 pub use overlap::{Overlap, OverlapFull, Span};
 pub use ram::RamStore;
 pub use ranges::{Extent, ranges, span};
 pub use select::{Opened, open};
 pub use sharing::Expected;
-pub use size::{exactly, in_largest_unit, parse_bytes};
+pub use size::{exactly, in_largest_unit, parse_bytes, rate};
 
 /// Bytes in a sector, the unit of every AoE request.
 pub const SECTOR_BYTES: u64 = 512;

@@ -5,11 +5,14 @@
 use std::collections::BTreeMap;
 
 use super::engine::{ENGINES, Engine};
-use super::size::{exactly, parse_bytes};
+use super::size::{exactly, parse_bytes, parse_rate, rate};
 use super::{Problem, SECTOR_BYTES};
 
 /// The word for a value that xblade chooses.
 pub const AUTO: &str = "auto";
+
+/// The word for no limit, and for what is turned off.
+pub const NONE: &str = "none";
 
 /// The engines that serve a file or device.
 const FILES: &[&str] = &[AUTO, "direct", "file", "mmap"];
@@ -85,10 +88,14 @@ pub enum Takes {
     Words(&'static [&'static str]),
     /// The name of an engine.
     Store,
-    /// A number below this one.
+    /// A number of bytes per second.
+    Rate,
+    /// A number.
     Number {
-        /// One more than the largest.
-        end: u32,
+        /// The smallest.
+        min: u32,
+        /// The largest.
+        max: u32,
     },
     /// Addresses of hosts.
     Hosts,
@@ -126,6 +133,8 @@ pub enum Value {
     Yes,
     /// A size in bytes.
     Bytes(u64),
+    /// Bytes per second.
+    Rate(u64),
     /// A word.
     Word(&'static str),
     /// A number.
@@ -155,7 +164,7 @@ impl Opt {
     pub fn syntax(&self) -> String {
         let value = match self.takes {
             Takes::Flag => return self.name().to_owned(),
-            Takes::Bytes { .. } | Takes::Number { .. } => "N".to_owned(),
+            Takes::Bytes { .. } | Takes::Rate | Takes::Number { .. } => "N".to_owned(),
             Takes::Hosts => "MAC".to_owned(),
             Takes::Vlans => "N|untagged|any".to_owned(),
             Takes::Interfaces => "IF".to_owned(),
@@ -187,7 +196,7 @@ impl Opt {
         format!("{}; default: {}", engines.join(", "), self.auto)
     }
 
-    /// Parses its value. `None` stands for `auto`.
+    /// Parses its value. `None` stands for `auto` or `none`, if that is the default.
     ///
     /// # Errors
     ///
@@ -195,7 +204,8 @@ impl Opt {
     /// cause.
     pub fn parse(&self, text: &str) -> Result<Option<Value>, Problem> {
         let remedy = |remedy: String| Problem::new("", remedy);
-        if text == AUTO && self.default == AUTO {
+        let word = Some(self.default).filter(|default| [AUTO, NONE].contains(default));
+        if word == Some(text) {
             return Ok(None);
         }
         match self.takes {
@@ -203,9 +213,13 @@ impl Opt {
                 bytes if bytes < min => Err(remedy("give at least one sector".to_owned())),
                 bytes => Ok(Some(Value::Bytes(bytes))),
             },
-            Takes::Number { end } => match text.parse() {
-                Ok(number) if number < end => Ok(Some(Value::Number(number))),
-                _ => Err(remedy(format!("give a number from 0 to {}, or {AUTO}", end - 1))),
+            Takes::Rate => parse_rate(text).map(|bytes| Some(Value::Rate(bytes))),
+            Takes::Number { min, max } => match text.parse() {
+                Ok(number) if (min..=max).contains(&number) => Ok(Some(Value::Number(number))),
+                _ => {
+                    let word = word.map_or_else(String::new, |word| format!(", or {word}"));
+                    Err(remedy(format!("give a number from {min} to {max}{word}")))
+                }
             },
             Takes::Words(_) | Takes::Store => {
                 let words = self.choices();
@@ -268,6 +282,7 @@ fn text(value: Value) -> String {
     match value {
         Value::Yes => "true".to_owned(),
         Value::Bytes(bytes) => exactly(bytes).unwrap_or_else(|| (bytes / SECTOR_BYTES).to_string()),
+        Value::Rate(bytes) => rate(bytes),
         Value::Word(word) => word.to_owned(),
         Value::Number(number) => number.to_string(),
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use xblade::control::Snapshot;
-use xblade::control::snapshot::{Changes, Export, Interface, Refused};
+use xblade::control::snapshot::{Changes, Export, Interface, Limits, Refused};
 use xblade::link::{Counter, Facts};
 use xblade::observe::{Operation, Outcome, Tally};
 use xblade::ring::{LaneCounters, RingStatistics};
@@ -105,6 +105,14 @@ pub fn export(shelf: u16, slot: u8) -> Export {
         worker: 1,
         durability: "durable".to_owned(),
         stuck: true,
+        limits: Limits {
+            iops: Some(2_000),
+            bytes_per_second: Some(200 << 20),
+            host_iops: Some(500),
+            host_bytes_per_second: Some(50_000_000),
+            burst_ms: Some(100),
+            host_limits: 1,
+        },
         host_settings: "refuse".to_owned(),
         changes: changes(),
         ..Export::from(&of_worker(shelf, slot))

@@ -56,7 +56,8 @@ fn every_key_is_documented_and_no_other() {
 #[test]
 fn the_defaults_are_those_that_are_documented() {
     let chapters = chapters(&read("docs/CONFIGURATION.md"));
-    let text = "interfaces = ['eth1']\n[[export]]\naddress = '0.1'\npath = '/d'\n[rings]\nbusy-poll = 1";
+    let text = "interfaces = ['eth1']\n[[export]]\naddress = '0.1'\npath = '/d'\nhost-iops = 1
+        [[host-limit]]\nhosts = ['02:00:00:00:00:01']\nbytes-per-second = '1MiB'\n[rings]\nbusy-poll = 1";
     let serve = config::parse("f", text, "").complete().unwrap();
     let shown: toml::Table = config::to_toml(&serve).unwrap().parse().unwrap();
     let given = [
@@ -66,6 +67,9 @@ fn the_defaults_are_those_that_are_documented() {
         "busy-poll",
         "allow",
         "acl",
+        "host-iops",
+        "hosts",
+        "exports",
         "control-group",
         "admin-group",
         "user",
@@ -74,7 +78,7 @@ fn the_defaults_are_those_that_are_documented() {
     for (section, keys) in KEYS.iter() {
         let table = match section.trim_matches(['[', ']']) {
             "" => &shown,
-            "export" => shown["export"][0].as_table().unwrap(),
+            name @ ("export" | "host-limit") => shown[name][0].as_table().unwrap(),
             name => shown[name].as_table().unwrap(),
         };
         let rows = rows(&chapters[&heading(section)]);
@@ -82,9 +86,12 @@ fn the_defaults_are_those_that_are_documented() {
         let other = |key: &str| config::options().any(|o| o.key == key && !o.is_shown_with(&ENGINES[0]));
         // That of an export is that of the top.
         let is_of_top = |key: &str| *section == "[[export]]" && key == "host-settings";
-        for key in keys.iter().filter(|key| !given.contains(key) && !other(key) && !is_of_top(key)) {
+        let is_rate = |key: &str| *section == "[[host-limit]]" && key == "bytes-per-second";
+        let is_compared =
+            |key: &str| !given.contains(&key) && !other(key) && !is_of_top(key) && !is_rate(key);
+        for key in keys.iter().filter(|key| is_compared(key)) {
             let value = table.get(*key).unwrap_or_else(|| panic!("show leaves out {key}"));
-            if !value.is_table() && *key != "export" {
+            if !value.is_table() && !matches!(*key, "export" | "host-limit") {
                 assert_eq!(rows[*key][2], format!("`{value}`"), "the default of {key}");
                 compared += 1;
             }
@@ -105,6 +112,7 @@ fn the_options_are_those_of_the_tables() {
         let kind = match option.takes {
             Takes::Flag => "true or false",
             Takes::Bytes { .. } => "size",
+            Takes::Rate => "size",
             Takes::Words(_) | Takes::Store => "text",
             Takes::Number { .. } => "number",
             Takes::Hosts => "hosts",
@@ -161,7 +169,7 @@ fn the_file_to_begin_with_is_good() {
         _ => line.to_owned(),
     };
     let full: String = text.lines().map(|l| line(l) + "\n").collect();
-    for (text, exports) in [(text.clone(), 1), (full, 4)] {
+    for (text, exports) in [(text.clone(), 1), (full, 5)] {
         match config::parse("deploy/xblade.toml", &text, "").complete() {
             Ok(serve) => assert_eq!(serve.exports.len(), exports),
             Err(faults) => panic!("{faults}"),

@@ -67,6 +67,22 @@ fn lists_have_so_many_hosts_and_no_more() {
 }
 
 #[test]
+fn limits_have_so_many_hosts_and_no_more() {
+    let sections = |count: u32, each: u32| {
+        many(count, |n| format!("[[host-limit]]\nhosts = [{}]\niops = 9", macs(n * each, each)))
+    };
+    for (count, each, good) in [(64, 64, true), (1, 4096, true), (65, 1, false), (2, 2049, false)] {
+        let loaded = parsed(format!("{TOP}{EXPORT}{}", sections(count, each)));
+        let told = loaded.faults.to_string();
+        assert_eq!(loaded.complete().is_ok(), good, "{count} with {each}: {told}");
+    }
+    let told = parsed(format!("{TOP}{EXPORT}{}", sections(2, 2049))).faults.to_string();
+    assert!(told.contains("with this list, 4098 hosts have limits, and the most is 4096"), "{told}");
+    let told = parsed(format!("{TOP}{EXPORT}{}", sections(10_000, 1))).faults.to_string();
+    assert!(told.contains("10000 sections [[host-limit]] are more than 64"), "{told}");
+}
+
+#[test]
 fn of_many_faults_some_are_reported() {
     for line in ["k{} = 1", "k{} = !", "k = 1", "k{} = ["] {
         let lines = many(60_000, |n| line.replace("{}", &n.to_string()));

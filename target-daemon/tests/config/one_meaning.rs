@@ -99,6 +99,10 @@ const EXPORT_ROWS: &[(&str, &str)] = &[
     (",vlan=20", "vlan = 20"),
     (",vlan=4094,vlan=untagged", "vlan = ['untagged', 4094]"),
     (",interface=eth1,interface=stor*", "interfaces = ['eth1', 'stor*']"),
+    (",iops=2000", "iops = 2000"),
+    (",bytes-per-second=200M,burst=50", "bytes-per-second = '200MiB'\nburst = 50"),
+    (",host-iops=1,host-bytes-per-second=50MB", "host-bytes-per-second = '50000000B'\nhost-iops = 1"),
+    (",iops=none,bytes-per-second=none", "host-iops = 'none'\nhost-bytes-per-second = 'none'"),
 ];
 
 fn by_line(arguments: &str) -> Serve {
@@ -158,7 +162,11 @@ fn the_rows_have_every_option_and_every_key() {
         .map(|line| line.split('=').next().unwrap().trim().trim_matches(['[', ']']))
         .collect();
     for key in KEYS.iter().flat_map(|(_, keys)| keys) {
-        assert!(keys.contains(key) || matches!(*key, "export" | "address" | "path"), "{key} has no row");
+        assert!(
+            keys.contains(key)
+                || matches!(*key, "export" | "address" | "path" | "host-limit" | "hosts" | "exports"),
+            "{key} has no row"
+        );
     }
 }
 
@@ -175,6 +183,9 @@ fn what_an_export_may_not_say_it_may_not_say_in_either() {
         (",length=0", "length = 0"),
         (",offset=100B", "offset = '100B'"),
         (",allow=nobody", "allow = ['nobody']"),
+        (",iops=0", "iops = 0"),
+        (",burst=50", "burst = 50"),
+        (",bytes-per-second=1000", "bytes-per-second = 1000"),
     ] {
         let words = format!("xblade serve 0.1=/d{options} -i eth1");
         assert!(Cli::read(words.split_whitespace().map(OsString::from)).is_err(), "{options}");

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use xblade::config::{
-    self, AutoOff, Export, HostSettings, Idle, RingOptions, Serve, ServiceOptions, Spread, XdpMode,
+    self, AutoOff, Export, ExportLimits, HostLimit, HostSettings, Idle, Limit, RingOptions, Serve,
+    ServiceOptions, Spread, XdpMode,
 };
 use xblade::store::StoreSpec;
 use xblade::wire::aoe::Address;
@@ -57,6 +58,33 @@ fn options() -> impl Strategy<Value = String> {
 
 const HOST_SETTINGS: [HostSettings; 3] = [HostSettings::Allow, HostSettings::Volatile, HostSettings::Refuse];
 
+fn limit() -> impl Strategy<Value = Limit> {
+    let bytes_per_second =
+        prop_oneof![512u64..=1 << 40, (0u32..31, 512u64..1000).prop_map(|(bits, n)| n << bits)];
+    (prop::option::of(1..=100_000_000u32), prop::option::of(bytes_per_second))
+        .prop_map(|(iops, bytes_per_second)| Limit { iops, bytes_per_second })
+}
+
+fn limits() -> impl Strategy<Value = ExportLimits> {
+    (limit(), limit(), 1..=60_000u32).prop_map(|(all_hosts, each_host, burst_ms)| {
+        let limits = ExportLimits { all_hosts, each_host, ..ExportLimits::default() };
+        if limits.is_none() { limits } else { ExportLimits { burst_ms, ..limits } }
+    })
+}
+
+fn host_limit() -> impl Strategy<Value = HostLimit> {
+    let address = (0..4u16, 0..200u8).prop_map(|(shelf, slot)| Address { shelf, slot });
+    let exports = prop::collection::btree_set(address, 0..3).prop_map(|all| all.into_iter().collect());
+    let hosts = prop::collection::btree_set(any::<[u8; 5]>(), 1..4);
+    let limit = limit().prop_filter("limits something", |limit| !limit.is_none());
+    (hosts, exports, limit, 1..=60_000u32).prop_map(|(hosts, exports, limit, burst_ms)| HostLimit {
+        hosts: hosts.into_iter().map(|[a, b, c, d, e]| Mac([2, a, b, c, d, e])).collect(),
+        exports,
+        limit,
+        burst_ms,
+    })
+}
+
 fn export(n: usize) -> impl Strategy<Value = Export> {
     let vlans = prop_oneof![
         Just(Vlans::Untagged),
@@ -64,15 +92,16 @@ fn export(n: usize) -> impl Strategy<Value = Export> {
         prop::collection::vec(0..=VLAN_MAX, 1..4).prop_map(Vlans::listed)
     ];
     let interfaces = prop::collection::btree_set("[a-z][a-z0-9.-]{0,13}[*?]?", 0..3);
-    let rest = (vlans, interfaces, prop::option::of(0u16..1024), 0..3usize, any::<bool>());
+    let rest = (vlans, interfaces, prop::option::of(0u16..1024), 0..3usize, any::<bool>(), limits());
     (path(n), options(), hosts(), rest).prop_map(
-        move |(path, options, allow, (vlans, interfaces, worker, settings, force))| {
+        move |(path, options, allow, (vlans, interfaces, worker, settings, force, limits))| {
             let address = Address { shelf: n as u16 * 300, slot: n as u8 };
             let parsed: Export = format!("{address}=/x{options}").parse().unwrap();
             let store = StoreSpec::new(path, parsed.store.options().clone());
             let interfaces = interfaces.into_iter().collect();
             let host_settings = Some(HOST_SETTINGS[settings]);
-            Export { address, store, allow: Some(allow), vlans, interfaces, worker, host_settings, force }
+            let allow = Some(allow);
+            Export { address, store, allow, vlans, interfaces, limits, worker, host_settings, force }
         },
     )
 }
@@ -93,7 +122,8 @@ fn serve() -> impl Strategy<Value = Serve> {
     let cores = prop::collection::btree_set(0..u32::MAX as usize, 0..4);
     let words = (0..3usize, 0..3usize, 0..3usize, any::<[bool; 4]>());
     let numbers = (2..=u16::MAX, 1..=u16::MAX, any::<u32>());
-    (exports, names, hosts(), cores, words, rings(), numbers).prop_map(
+    let host_limits = prop::collection::vec(host_limit(), 0..3);
+    (exports, names, hosts(), cores, words, rings(), numbers, host_limits).prop_map(
         |(
             exports,
             names,
@@ -102,6 +132,7 @@ fn serve() -> impl Strategy<Value = Serve> {
             (mode, spread, settings, [copy, fragment, spin, no_probe]),
             rings,
             numbers,
+            host_limits,
         )| {
             Serve {
                 exports,
@@ -109,6 +140,7 @@ fn serve() -> impl Strategy<Value = Serve> {
                 buffer_count: numbers.0,
                 initiators: numbers.1,
                 allow,
+                host_limits,
                 xdp_mode: [XdpMode::Auto, XdpMode::Native, XdpMode::Generic][mode],
                 zero_copy: if copy { AutoOff::Auto } else { AutoOff::Off },
                 multi_fragment: if fragment { AutoOff::Auto } else { AutoOff::Off },

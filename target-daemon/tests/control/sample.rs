@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use xblade::config::{Export as Configured, Serve};
 use xblade::control::Snapshot;
-use xblade::control::snapshot::{Export, Refused};
+use xblade::control::snapshot::{Export, HostLimit, Limits, Refused};
 use xblade::link::Counter;
 use xblade::observe::{Operation, Outcome, Tally};
 use xblade::ring::{LaneCounters, RingStatistics};
@@ -26,6 +26,11 @@ pub fn overview() -> Snapshot {
     let interfaces = vec![full::interface("eth1", 3, counters)];
     let exports = vec![export(1), nothing(2)];
     let mut snapshot = Snapshot::new(Duration::from_secs(3_700), interfaces, vec![worker()], exports);
+    let macs = |count: u8| (1..=count).map(|n| format!("02:00:00:00:01:{n:02x}")).collect();
+    let host_limit = HostLimit { hosts: macs(1), iops: Some(300), burst_ms: 100, ..HostLimit::default() };
+    let (exports, bytes_per_second) = (vec!["0.1".to_owned(), "0.2".to_owned()], Some(30 << 20));
+    let many = HostLimit { hosts: macs(7), exports, bytes_per_second, ..host_limit.clone() };
+    snapshot.host_limits = vec![host_limit, many];
     snapshot.refused = vec![Refused {
         address: "0.7".to_owned(),
         path: Some("/srv/other".to_owned()),
@@ -74,6 +79,7 @@ pub fn export(slot: u8) -> Export {
         path: Some("/srv/x".to_owned()),
         way: "direct, one sync for a group of writes".to_owned(),
         durability: "durable".to_owned(),
+        limits: Limits { iops: Some(2_000), host_iops: Some(500), burst_ms: Some(100), ..Limits::default() },
         host_settings: "refuse".to_owned(),
         changes: full::changes(),
         ..Export::from(&of_worker)

@@ -85,6 +85,18 @@ fn an_export_may_name_vlans_and_interfaces() {
 }
 
 #[test]
+fn an_export_has_limits_or_none() {
+    let limits = |more: &str| parse(&format!("0.1=/d{more}")).unwrap().limits;
+    assert!(limits(",iops=none,bytes-per-second=none").is_none() && limits("") == ExportLimits::default());
+    let all = limits(",iops=2000,bytes-per-second=200M,host-iops=500,host-bytes-per-second=50MB,burst=7");
+    assert_eq!((all.all_hosts.iops, all.all_hosts.bytes_per_second), (Some(2000), Some(200 << 20)));
+    assert_eq!((all.each_host.iops, all.each_host.bytes_per_second), (Some(500), Some(50_000_000)));
+    assert_eq!((all.burst_ms, limits(",host-iops=1").burst_ms), (7, 100));
+    // They are not options of the store, which would be opened again for them.
+    assert_eq!(parse("0.1=/d,iops=5").unwrap().store, parse("0.1=/d").unwrap().store);
+}
+
+#[test]
 fn an_export_may_name_its_worker() {
     let worker = |text| parse(text).unwrap().worker;
     assert_eq!(worker("0.1=/d"), None);
@@ -140,6 +152,16 @@ fn what_is_wrong_is_named() {
         ("0.1=/d,vlan", "'vlan' is not an option of an export, did you mean `vlan=N|untagged|any`?"),
         ("0.1=/d,vlans=20", "did you mean `vlan="),
         ("0.1=/d,interface=", "interface= is not possible"),
+        ("0.1=/d,iops=0", "iops=0 is not possible: give a number from 1 to 100000000, or none"),
+        ("0.1=/d,host-iops=100000001", "host-iops=100000001 is not possible"),
+        ("0.1=/d,iops=many", "iops=many is not possible"),
+        ("0.1=/d,bytes-per-second=1000000", "'1000000' has no unit: give 512B to 1TiB with a unit"),
+        ("0.1=/d,host-bytes-per-second=2TiB", "'2TiB' is too large"),
+        ("0.1=/d,iops=5,burst=0", "burst=0 is not possible: give a number from 1 to 60000"),
+        ("0.1=/d,burst=100", "burst has no meaning without a limit: leave it out, or give iops or "),
+        ("0.1=/d,iops=none,burst=100", "burst has no meaning without a limit"),
+        ("0.1=/d,iops=5,iops=6", "iops is given twice"),
+        ("0.1=/d,max-iops=5", "'max-iops=5' is not an option"),
         ("0.1=/d,interfaces=eth1", "did you mean `interface=IF`?"),
         ("0.1=/d,trim=on,trim=off", "trim is given twice"),
         ("0.1=/d,durability=yes", "durable or volatile"),

@@ -162,6 +162,21 @@ impl<'a> Acls<'a> {
             return Some(Vec::new());
         }
         self.last = Some(item);
+        self.listed(item)
+    }
+
+    /// The value of another key for hosts, which must name them. `for_all` is the remedy for
+    /// `everybody`.
+    pub fn named(&mut self, item: Item<'a>, for_all: &str) -> Option<Vec<Mac>> {
+        let is_all = |item: &Item<'_>| item.as_text() == Some(EVERYBODY);
+        let all = std::iter::once(item).chain(item.as_list().unwrap_or_default()).find(is_all);
+        match all {
+            Some(all) => all.refuse(format!("{} cannot be everybody", item.key), for_all),
+            None => self.listed(item),
+        }
+    }
+
+    fn listed(&mut self, item: Item<'a>) -> Option<Vec<Mac>> {
         let list = nobody(item, "[\"52:54:00:00:00:01\"]")?;
         let macs = self.hosts(list, &mut Vec::new());
         // An empty list here is due to errors; it must not admit all.
@@ -184,6 +199,8 @@ fn nobody<'a>(item: Item<'a>, example: &str) -> Option<Vec<Item<'a>>> {
     if list.is_empty() {
         let remedy = if item.key == "allow" {
             "name hosts, or write allow = \"everybody\""
+        } else if item.key == "hosts" {
+            "name hosts, or leave the section out"
         } else {
             "name hosts, or leave the list out"
         };

@@ -10,6 +10,7 @@ use super::sections;
 use crate::config::Export;
 use crate::config::bounds::EXPORTS_MAX;
 use crate::config::export::{Given, options};
+use crate::config::limit::ExportLimits;
 use crate::store::{Conflict, Opt, Problem, Setting, Takes, Value};
 use crate::wire::aoe::Address;
 
@@ -61,7 +62,7 @@ pub fn exports<'a>(item: Item<'a>, acls: &mut Acls<'a>) -> Vec<(Export, ExportSp
 }
 
 /// What was read, if it was, with its location.
-type Located<T> = Option<(T, Span)>;
+pub type Located<T> = Option<(T, Span)>;
 
 /// The address, and the export with its locations, as far as they could be read.
 fn export<'a>(
@@ -90,6 +91,11 @@ fn export<'a>(
             item.fault(problem.what, problem.remedy);
         }
     }
+    if let Some((_, at)) = places.iter().find(|(key, _)| *key == "burst" && sink.count() == before)
+        && let Err(problem) = ExportLimits::take(&mut given.options.clone())
+    {
+        sink.push(Diagnostic::value(at.clone(), problem.what, problem.remedy));
+    }
     let conflicts = given.options.conflicts();
     conflicts.iter().for_each(|conflict| sink.push(in_the_file(conflict, &places, &header)));
     let good = sink.count() == before;
@@ -104,8 +110,8 @@ fn export<'a>(
     (address, export)
 }
 
-/// The value of an option; an inner `None` if it is `auto`, or off.
-fn value(option: &Opt, item: Item<'_>) -> Option<Option<Value>> {
+/// The value of an option; an inner `None` if it is `auto`, `none`, or off.
+pub fn value(option: &Opt, item: Item<'_>) -> Option<Option<Value>> {
     let or_text = |kind, example| {
         item.as_number()
             .or_else(|| item.as_text().map(str::to_owned))
@@ -114,7 +120,9 @@ fn value(option: &Opt, item: Item<'_>) -> Option<Option<Value>> {
     let text = match option.takes {
         Takes::Flag => return item.boolean().map(|yes| yes.then_some(Value::Yes)),
         Takes::Bytes { .. } => or_text("sectors, or a size in quotes", "\"1GiB\"")?,
-        Takes::Number { .. } => or_text("a number", "0")?,
+        Takes::Rate => or_text("a size in quotes", "\"200MiB\"")?,
+        Takes::Number { min: 0, .. } => or_text("a number", "0")?,
+        Takes::Number { .. } => or_text("a number", "1000")?,
         Takes::Words(_) | Takes::Store => item.one_of(&option.words())?.to_owned(),
         // Read by the caller.
         Takes::Hosts | Takes::Vlans | Takes::Interfaces => return None,
@@ -143,7 +151,7 @@ fn vlans(item: Item<'_>, given: &mut Given) {
     }
 }
 
-fn address_of(item: Item<'_>) -> Located<Address> {
+pub fn address_of(item: Item<'_>) -> Located<Address> {
     // In 0.10 the slot is 10, but TOML reads it as the number 0.1.
     let quoted = if item.as_text().is_none() { format!("\"{}\"", item.written()) } else { String::new() };
     let example = if quoted.contains('.') { quoted.as_str() } else { "\"0.1\"" };

@@ -13,8 +13,10 @@ use super::{Loaded, sections};
 use crate::config::Serve;
 use crate::config::bounds::{self, BUFFER_COUNT_MIN, INITIATORS_MIN};
 use crate::config::export::{EVERYBODY, options};
-use crate::config::service::{NONE, host_name, or_none};
+use crate::config::limit::OF_HOSTS;
+use crate::config::service::{host_name, or_none};
 use crate::config::suggest::{plain, suggest};
+use crate::store::NONE;
 use crate::wire::ether::Mac;
 
 /// A key of a section.
@@ -45,7 +47,7 @@ macro_rules! key {
     };
 }
 
-/// All keys but those of exports and access lists.
+/// All keys but those of exports, limits of hosts and access lists.
 pub const ROWS: &[Key] = &[
     Key {
         section: "",
@@ -216,6 +218,7 @@ pub static KEYS: LazyLock<Vec<(&'static str, Vec<&'static str>)>> = LazyLock::ne
     let mut keys: Vec<(&str, Vec<&str>)> = vec![("", Vec::new())];
     let export = ["address", "path"].into_iter().chain(options().map(|option| option.key));
     let export = ("[[export]]", export.collect());
+    let host_limit = ("[[host-limit]]", ["hosts", "exports"].into_iter().chain(OF_HOSTS).collect());
     for row in ROWS {
         match keys.iter_mut().find(|(section, _)| *section == row.section) {
             Some((_, names)) => names.push(row.name),
@@ -223,11 +226,12 @@ pub static KEYS: LazyLock<Vec<(&'static str, Vec<&'static str>)>> = LazyLock::ne
         }
     }
     let sections = keys.iter().skip(1).map(|(section, _)| section.trim_matches(['[', ']']));
-    let last: Vec<&str> = std::iter::once("export").chain(sections).chain(["acl"]).collect();
+    let last: Vec<&str> =
+        std::iter::once("export").chain(["host-limit"]).chain(sections).chain(["acl"]).collect();
     if let Some((_, top)) = keys.first_mut() {
         top.extend(last);
     }
-    keys.insert(1, export);
+    keys.splice(1..1, [export, host_limit]);
     keys
 });
 

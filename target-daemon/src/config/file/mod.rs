@@ -4,6 +4,7 @@
 mod acl;
 mod export;
 mod diagnostic;
+mod host_limit;
 mod item;
 mod keys;
 mod sections;

@@ -8,7 +8,7 @@ use super::acl::{Acls, too_many};
 use super::diagnostic::{Sink, Span};
 use super::item::{Item, Section, twice};
 use super::keys::{ANY, KEYS, ROWS};
-use super::{Loaded, export};
+use super::{Loaded, export, host_limit};
 use crate::wire::ether::Mac;
 
 /// Maximum length of an interface name: IFNAMSIZ without the NUL.
@@ -36,7 +36,10 @@ pub fn read(read: &mut Loaded, root: &DeTable<'_>, text: &str, ethers: &HashMap<
         (read.serve.exports, read.exports) = export::exports(item, &mut acls).into_iter().unzip();
     }
     too_many(&read.serve, &acls);
-    for (name, _) in KEYS.iter().filter(|(name, _)| !matches!(*name, "" | "[[export]]")) {
+    if let Some(item) = top.take("host-limit") {
+        read.serve.host_limits = host_limit::host_limits(item, &mut acls);
+    }
+    for (name, _) in KEYS.iter().filter(|(name, _)| !name.is_empty() && !name.starts_with("[[")) {
         let item = top.take(name.trim_matches(['[', ']']));
         let Some(mut section) = item.and_then(|item| item.section(name)) else { continue };
         rows(name, &mut section, read);

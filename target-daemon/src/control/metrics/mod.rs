@@ -86,6 +86,14 @@ fn export(to: &mut Exposition, one: &Export) {
     }
     counters(to, of, &Counters(one.counters.rows()));
     to.value(&family::LIMITED_TIME, of, &[], Duration::from_nanos(one.counters.limited_ns).as_secs_f64());
+    let limits = &one.limits;
+    for (hosts, iops, bytes) in [
+        ("all", limits.iops, limits.bytes_per_second),
+        ("each", limits.host_iops, limits.host_bytes_per_second),
+    ] {
+        iops.iter().for_each(|iops| to.value(&family::LIMIT_IOPS, of, &[hosts], iops));
+        bytes.iter().for_each(|bytes| to.value(&family::LIMIT_BYTES, of, &[hosts], bytes));
+    }
     for setting in HostSetting::ALL.map(HostSetting::name) {
         let Changes { changed, refused, .. } = one.changes.get(setting).cloned().unwrap_or_default();
         for (outcome, n) in ChangeOutcome::ALL.iter().zip([changed, refused]) {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::table::Table;
 use super::{duration, micros, size};
 use crate::control::snapshot::{Counters, Export, Snapshot};
-use crate::observe::{Operation, Outcome};
+use crate::observe::{ExportCounters, Operation, Outcome};
 
 /// All counters, without zeros.
 pub fn stats(stats: &Snapshot) -> String {
@@ -63,6 +63,7 @@ fn exports(exports: &[Export]) -> String {
         ">WAITED",
         ">FOLDED",
         ">REPEATED",
+        ">LIMITED",
     ]);
     for one in exports {
         let sum = |outcome: Outcome| {
@@ -70,8 +71,19 @@ fn exports(exports: &[Export]) -> String {
         };
         let [ok, error, unanswered] = Outcome::ALL.map(sum);
         let (read, written) = (size(one.counters.bytes_read), size(one.counters.bytes_written));
-        let (waited, folded, repeated) = (one.counters.waited, one.counters.folded, one.counters.repeated);
-        table.row([&one.address, &ok, &error, &unanswered, &read, &written, &waited, &folded, &repeated]);
+        let ExportCounters { waited, folded, repeated, limited, .. } = one.counters;
+        table.row([
+            &one.address,
+            &ok,
+            &error,
+            &unanswered,
+            &read,
+            &written,
+            &waited,
+            &folded,
+            &repeated,
+            &limited,
+        ]);
     }
     table.to_string()
 }

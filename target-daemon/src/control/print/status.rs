@@ -4,6 +4,7 @@ use super::table::Table;
 use super::{duration, size};
 use crate::control::snapshot::{Changes, Export, Interface, Refused, Snapshot};
 use crate::shelf::HostSetting;
+use crate::store;
 use crate::text::printable;
 
 /// Interfaces, workers and exports with their state.
@@ -55,8 +56,42 @@ fn exports(status: &Snapshot) -> String {
     }
     let reasons =
         status.refused.iter().map(|refused| format!("\nnot served: {}\n", printable(&refused.reason)));
-    let changes = changes(&status.exports);
-    table.to_string() + &reasons.collect::<String>() + &changes
+    let (limits, changes) = (limits(status), changes(&status.exports));
+    table.to_string() + &reasons.collect::<String>() + &limits + &changes
+}
+
+/// The limits of exports, and those of certain hosts.
+fn limits(status: &Snapshot) -> String {
+    let mut exports = Table::new(["EXPORT", "LIMIT OF ALL HOSTS", "OF EACH HOST", ">WAITING"]);
+    for Export { address, limits, waiting, .. } in &status.exports {
+        let all = rate(limits.iops, limits.bytes_per_second);
+        let each = rate(limits.host_iops, limits.host_bytes_per_second);
+        if *waiting > 0 || limits.burst_ms.is_some() {
+            exports.row([address, &all, &each, waiting]);
+        }
+    }
+    let mut hosts = Table::new(["LIMITED HOSTS", "EXPORTS", "LIMIT OF EACH, TOGETHER"]);
+    for one in &status.host_limits {
+        let which = if one.exports.is_empty() { "all".to_owned() } else { listed(&one.exports) };
+        hosts.row([&listed(&one.hosts), &which, &rate(one.iops, one.bytes_per_second)]);
+    }
+    let below = |is_empty, table: String| if is_empty { String::new() } else { format!("\n{table}") };
+    below(exports.is_empty(), exports.to_string()) + &below(hosts.is_empty(), hosts.to_string())
+}
+
+/// The first few of a list.
+fn listed(all: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let (shown, more) = all.split_at(all.len().min(SHOWN));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!("{}{more}", shown.join(" "))
+}
+
+fn rate(iops: Option<u32>, bytes_per_second: Option<u64>) -> String {
+    let iops = iops.map(|iops| format!("{iops} IOPS"));
+    let bytes = bytes_per_second.map(|bytes| format!("{}/s", store::rate(bytes)));
+    let both: Vec<String> = iops.into_iter().chain(bytes).collect();
+    if both.is_empty() { "-".to_owned() } else { both.join(", ") }
 }
 
 /// Who has changed what hosts can set, and who has tried to.

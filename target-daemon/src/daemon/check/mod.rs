@@ -16,7 +16,7 @@ use crate::link::{self, Facts, NicSetting};
 use crate::text::printable;
 use crate::tune::{self, HUGE_PAGES, Machine, Mark, Scope};
 
-use super::{interface::names, plan, segments};
+use super::{interface::names, plan, rates, segments};
 use crate::wire::vlan::Vlans;
 
 /// One line of the output.
@@ -63,6 +63,7 @@ pub fn check_for(serve: &Serve, file: &Path) -> bool {
     let mut lines = machine::lines(serve.exports.len());
     lines.extend(service::lines(serve, file));
     lines.extend(replaced(serve));
+    lines.extend(rates::remarks(serve).into_iter().map(Line::Warn));
     lines.extend(tuning(&names, serve));
     print(&lines)
 }

@@ -146,6 +146,10 @@ families! {
         "Time that requests waited for a limit, of all together.";
     WAITING = "xblade_export_limit_waiting_requests", Gauge, "", ["export"],
         "Requests that wait for a limit now.";
+    LIMIT_IOPS = "xblade_export_limit_iops", Gauge, "", ["export", "hosts"],
+        "Requests per second that an export may get, of all hosts together or of each.";
+    LIMIT_BYTES = "xblade_export_limit_bytes_per_second", Gauge, "", ["export", "hosts"],
+        "Data per second that an export may move, for all hosts together or for each.";
     REQUESTS = "xblade_export_requests", Counter, "", ["export", "operation", "outcome"],
         "Requests to an export, by what was asked for and how it ended.";
     RESPONSE = "xblade_export_response_seconds", Histogram, "seconds", ["export", "operation"],
