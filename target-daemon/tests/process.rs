@@ -66,6 +66,8 @@ mod options;
 mod pauses;
 #[path = "process/queues.rs"]
 mod queues;
+#[path = "process/rates.rs"]
+mod rates;
 #[path = "process/rig.rs"]
 mod rig;
 #[path = "process/signals.rs"]
