@@ -118,6 +118,34 @@ fn hosts_take_turns_at_the_limit_of_an_export() {
     assert!((25..=30).contains(&gets), "{gets} of the 60 that ran");
 }
 
+/// None of the exports that share a limit of a host gets all of it.
+#[test]
+fn exports_share_the_limit_of_a_host() {
+    let hosts = [HOST, OTHER];
+    let certain = HostRate::new(iops(500), hosts.map(ether::Mac).to_vec());
+    let rates = Rates { hosts: [Arc::new(certain)].into(), ..Rates::default() };
+    let mut target = limited([rates.clone(), rates], |_| {});
+    // A window of four for each host and export.
+    let mut asks: Vec<_> =
+        [DISK, SECOND].into_iter().flat_map(|to| hosts.map(|host| reads(host, to, 4, 1))).flatten().collect();
+    let mut counts: HashMap<(Mac, u8), u32> = HashMap::new();
+    for _ in 0..400 {
+        asks.iter().for_each(|ask| assert!(target.deliver(0, &ask.bytes())));
+        target.settle();
+        asks.clear();
+        for reply in target.sent(0) {
+            let (host, slot): (Mac, u8) = (reply[..6].try_into().unwrap(), reply[18]);
+            let count = counts.entry((host, slot)).or_default();
+            *count += 1;
+            asks.push(read((1, slot), 100 + *count, u64::from(*count), 1).from(host));
+        }
+        target.clock.0.set(target.clock.0.get() + MS);
+    }
+    // 200 in 400 ms, and a burst of 5, for each host.
+    assert_eq!(counts.len(), 4);
+    assert!(counts.values().all(|count| (95..=110).contains(count)), "{counts:?}");
+}
+
 /// The limits count what the store does, not what is answered without it.
 #[test]
 fn queries_are_not_limited_and_advertise_a_smaller_window() {

@@ -2,8 +2,8 @@
 //!
 //! Each limit is a virtual schedule (the generic cell rate algorithm, ITU-T I.371): what is
 //! used moves a point in time forward, by as long as the rate needs for it. While that point
-//! is further ahead than the burst, requests wait. Each request counts in full, once, when it
-//! runs, so the rate is kept exactly, whatever the size of requests and however late a timer is.
+//! is further ahead than the burst, requests wait. Each request counts in full, once, so the
+//! rate is kept exactly, whatever the size of requests and however late a timer is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +12,8 @@ use crate::wire::ata::SECTOR_LEN;
 use crate::wire::ether::Mac;
 
 /// A host gets no larger window than what a limit lets through in this time, so that its
-/// requests wait for less time than it takes to resend them, also with a few hosts.
-const WINDOW_NS: u64 = 25_000_000;
+/// requests wait for less time than it takes to resend them, also if ten hosts share it.
+const WINDOW_MS: u64 = 10;
 
 /// With a smaller window Linux never finds the device.
 const WINDOW_MIN: u16 = 2;
@@ -41,10 +41,14 @@ impl Rate {
         self.iops == 0 && self.bytes_per_second == 0
     }
 
+    fn burst_ns(&self) -> u64 {
+        u64::from(self.burst_ms) * 1_000_000
+    }
+
     /// The largest window of a host for which its requests do not wait for long.
     fn window(&self, sectors_per_frame: u8) -> u64 {
         let frame = u64::from(sectors_per_frame.max(1)) * SECTOR_LEN as u64;
-        let per_window = |per_second: u64| per_second.saturating_mul(WINDOW_NS / 1_000_000) / 1_000;
+        let per_window = |per_second: u64| per_second.saturating_mul(WINDOW_MS) / 1_000;
         let limit = |per_second: u64| if per_second == 0 { u64::MAX } else { per_window(per_second) };
         limit(self.iops.into()).min(limit(self.bytes_per_second) / frame)
     }
@@ -63,22 +67,24 @@ impl Meter {
     pub fn ready_ns(&self, rate: &Rate) -> u64 {
         let caught_up_ns =
             self.requests_ns.load(Ordering::Relaxed).max(self.bytes_ns.load(Ordering::Relaxed));
-        caught_up_ns.saturating_sub(u64::from(rate.burst_ms) * 1_000_000)
+        caught_up_ns.saturating_sub(rate.burst_ns())
     }
 
-    /// Counts a request that runs now, with this much data.
-    pub fn count(&self, rate: &Rate, bytes: u32, now_ns: u64) {
-        advance(&self.requests_ns, SECOND_NS.checked_div(rate.iops.into()), now_ns);
+    /// Counts a request with this much data. Returns when it may run.
+    pub fn count(&self, rate: &Rate, bytes: u32, now_ns: u64) -> u64 {
+        let requests_ns = advance(&self.requests_ns, SECOND_NS.checked_div(rate.iops.into()), now_ns);
         let cost_ns = (u64::from(bytes) * SECOND_NS).checked_div(rate.bytes_per_second);
-        advance(&self.bytes_ns, cost_ns, now_ns);
+        let bytes_ns = advance(&self.bytes_ns, cost_ns, now_ns);
+        requests_ns.max(bytes_ns).saturating_sub(rate.burst_ns())
     }
 }
 
-fn advance(point_ns: &AtomicU64, cost_ns: Option<u64>, now_ns: u64) {
-    let Some(cost_ns) = cost_ns else { return };
+/// Moves a point ahead by the cost, if there is a limit. Returns where it was.
+fn advance(point_ns: &AtomicU64, cost_ns: Option<u64>, now_ns: u64) -> u64 {
+    let Some(cost_ns) = cost_ns else { return 0 };
     let advanced = |ns: u64| Some(ns.max(now_ns).saturating_add(cost_ns));
     // Cannot fail. Other workers only add their requests.
-    let _ = point_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, advanced);
+    point_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, advanced).unwrap_or(0)
 }
 
 /// A limit for each of some hosts, over all exports that have it.
@@ -200,7 +206,7 @@ mod tests {
         let rates = Rates { hosts: [limit].into(), ..Rates::default() };
         assert!(!rates.is_unlimited() && Rates::default().is_unlimited());
         let ready = |last| rates.of_host(host(last)).map(|(rate, meter)| meter.ready_ns(rate)).max();
-        rates.of_host(host(1)).for_each(|(rate, meter)| meter.count(rate, 0, 5));
+        assert_eq!(rates.of_host(host(1)).map(|(rate, meter)| meter.count(rate, 0, 5)).max(), Some(0));
         assert_eq!([1, 2, 3].map(ready), [Some(SECOND_NS + 5), Some(0), None]);
         let again = HostRate::new(Rate { iops: 1, ..Rate::default() }, vec![host(1), host(2)]);
         assert!(
@@ -213,11 +219,11 @@ mod tests {
         let rate = |iops, bytes_per_second| Rate { iops, bytes_per_second, burst_ms: 100 };
         for (export, each_host, expected) in [
             (rate(0, 0), rate(0, 0), 64),
-            (rate(1_000, 0), rate(0, 0), 25),
-            (rate(1_000, 0), rate(400, 0), 10),
+            (rate(2_500, 0), rate(0, 0), 25),
+            (rate(2_500, 0), rate(1_000, 0), 10),
             (rate(10, 0), rate(0, 0), 2),
             (rate(100_000, 0), rate(0, 0), 64),
-            (rate(0, 16 * 512 * 40 * 5), rate(0, 0), 5),
+            (rate(0, 16 * 512 * 100 * 5), rate(0, 0), 5),
             (rate(u32::MAX, u64::MAX), rate(0, 0), 64),
         ] {
             let rates = Rates { export, each_host, ..Rates::default() };

@@ -25,7 +25,7 @@ use super::fingerprint::Fingerprint;
 use super::host_changes::{ChangeOutcome, Excerpt, HostChange};
 use super::inflight::{Pending, SlabFull, Task};
 use super::lanes::SharedLane;
-use super::limiter::Dropped;
+use super::limiter;
 use super::messages::{Finished, Inbound};
 use super::request_table::Admitted;
 use super::save::SaveRequest;
@@ -141,8 +141,11 @@ impl ExportRuntime {
         {
             return done.extend(self.not_executed(inbound, task, obstacle, lane, context));
         }
-        if self.limiter.is_some() && !self.is_within_limits(&inbound, &task, IS_NEW, context.now_ns) {
-            return done.extend(self.wait_for_limit(inbound, context));
+        if self.limiter.is_some() {
+            match self.limit_rate(inbound, &task, IS_NEW, context) {
+                Ok(may_run) => inbound = may_run,
+                Err(dropped) => return done.extend(dropped),
+            }
         }
         if let Some(span) = span
             && let Some(result) = self.try_inline(&mut inbound.frame, &mut task, span, lane, context.now_ns)
@@ -153,36 +156,40 @@ impl ExportRuntime {
         self.enter(Pending { inbound, task }, span, lane, done, context);
     }
 
-    /// Counts a request that may run now. Returns whether it may.
+    /// Returns a request that may run now, which counts from now on. Otherwise it waits, and
+    /// one that is dropped instead is returned.
     #[inline(never)]
-    fn is_within_limits(&mut self, inbound: &Inbound, task: &Task, is_new: bool, now_ns: u64) -> bool {
-        let Some(limiter) = &self.limiter else { return true };
+    fn limit_rate(
+        &mut self,
+        inbound: Inbound,
+        task: &Task,
+        is_new: bool,
+        context: &mut Context<'_>,
+    ) -> Result<Inbound, Option<Finished>> {
         let bytes = match task.fingerprint.kind {
-            Kind::Measure => return true,
+            Kind::Measure => return Ok(inbound),
             Kind::Read | Kind::Write => task.fingerprint.bytes,
             Kind::Discard | Kind::Flush => 0,
         };
-        let may_run = !is_new || !limiter.must_wait(inbound, now_ns);
-        if may_run {
-            limiter.count(inbound, bytes, now_ns);
+        let Some(limiter) = &mut self.limiter else { return Ok(inbound) };
+        if !is_new {
+            limiter.count(inbound.host, bytes, context.now_ns);
+            return Ok(inbound);
         }
-        may_run
-    }
-
-    /// Makes a request wait until its limits let it run. Returns one that is dropped instead.
-    #[inline(never)]
-    fn wait_for_limit(&mut self, inbound: Inbound, context: &mut Context<'_>) -> Option<Finished> {
-        self.tally.counters.limited += 1;
-        let dropped = self.limiter.as_mut()?.wait(inbound, context.now_ns)?;
         let counters = &mut context.stats.counters;
-        match dropped {
-            Dropped::Resent(inbound) => {
-                counters.limited_too_long += 1;
-                Some(not_run(inbound))
+        match limiter.admit(inbound, bytes, context.surroundings.now_ns) {
+            limiter::Admitted::Runs(inbound) => Ok(inbound),
+            limiter::Admitted::Waits => {
+                self.tally.counters.limited += 1;
+                Err(None)
             }
-            Dropped::OverShare(inbound) => {
+            limiter::Admitted::Replaces(other) => {
+                counters.limited_too_long += 1;
+                Err(Some(not_run(other)))
+            }
+            limiter::Admitted::OverShare(inbound) => {
                 counters.over_share += 1;
-                Some(not_run(inbound))
+                Err(Some(not_run(inbound)))
             }
         }
     }

@@ -165,7 +165,7 @@ impl ExportSet {
         }
         let mut run = 0;
         self.ready_ns = u64::MAX;
-        // Exports that share a limit take turns.
+        // If there are more than a turn has time for, others are first in the next one.
         let first = usize::from(self.limited.len() > 1);
         self.limited.rotate_left(first);
         self.limited.retain(|index| {
@@ -367,7 +367,7 @@ impl ExportSet {
             return;
         };
         runtime.export.state.settings = settings;
-        runtime.limit(&self.busy);
+        runtime.limit(&self.busy, self.surroundings.now_ns);
         self.ready_ns = 0;
     }
 

@@ -4,7 +4,9 @@
 //! A request waits before it enters the request table, as if it were still on its way: it
 //! conflicts with no other, and everything about it is checked again when it runs. Requests of
 //! one host stay in order, so that what it sent before it booted is never executed after what
-//! it sent since. Hosts that wait for the same limit take turns (`held.rs`).
+//! it sent since. Hosts that wait for the limit of an export take turns (`held.rs`). In the limit
+//! of a host over several exports, which may be those of several workers, each request gets its
+//! time when it arrives.
 //!
 //! A request that cannot run within [`WAIT_MAX_NS`] is dropped: by then another host may have
 //! taken over from its own, and would find an old write after its own. The target advertises a
@@ -30,21 +32,31 @@ pub(super) struct Limiter {
     export: Meter,
     /// Of each host at this export, by its number.
     hosts: Vec<Meter>,
-    waiting: HeldRequests<Inbound>,
+    waiting: HeldRequests<Waiting>,
     /// Number of requests that wait.
     len: usize,
     busy: Busy,
     /// No request may run before.
     ready_ns: u64,
+    /// What waits since before does so for limits that have changed.
+    changed_ns: u64,
     /// Requests do not wait any more.
     is_lifted: bool,
     /// It is on the list of those with requests that wait.
     pub is_listed: bool,
 }
 
-impl Queued for Inbound {
+/// A request that waits.
+#[derive(Debug)]
+struct Waiting {
+    inbound: Inbound,
+    /// When the limits of its host over several exports let it run.
+    ready_ns: u64,
+}
+
+impl Queued for Waiting {
     fn host(&self) -> u16 {
-        self.host
+        self.inbound.host
     }
 
     fn room(&self) -> u32 {
@@ -52,8 +64,21 @@ impl Queued for Inbound {
     }
 
     fn cost(&self) -> u32 {
-        cost(self.ata.as_ref())
+        cost(self.inbound.ata.as_ref())
     }
+}
+
+/// What becomes of a request that has arrived.
+#[derive(Debug)]
+pub(super) enum Admitted {
+    /// It runs now.
+    Runs(Inbound),
+    /// It waits.
+    Waits,
+    /// It waits, in place of this one, which its host has resent with it.
+    Replaces(Inbound),
+    /// It does not wait: too many of its host do.
+    OverShare(Inbound),
 }
 
 impl Limiter {
@@ -69,6 +94,7 @@ impl Limiter {
             len: 0,
             busy,
             ready_ns: u64::MAX,
+            changed_ns: 0,
             is_lifted: false,
             is_listed: false,
         }
@@ -85,12 +111,12 @@ impl Limiter {
     }
 
     /// Changes the limits. The new ones begin with their bursts.
-    pub fn change(&mut self, rates: &Rates) {
+    pub fn change(&mut self, rates: &Rates, now_ns: u64) {
         if self.rates != *rates {
             self.rates = rates.clone();
             self.export = Meter::default();
             self.hosts.fill_with(Meter::default);
-            (self.is_lifted, self.ready_ns) = (rates.is_unlimited(), 0);
+            (self.is_lifted, self.ready_ns, self.changed_ns) = (rates.is_unlimited(), 0, now_ns);
         }
     }
 
@@ -99,43 +125,51 @@ impl Limiter {
         (self.is_lifted, self.ready_ns) = (true, 0);
     }
 
-    /// Whether a request that has just arrived has to wait: for its limits, or for others that
-    /// wait for them.
-    pub fn must_wait(&self, inbound: &Inbound, now_ns: u64) -> bool {
+    /// Decides whether a request that has arrived, with this much data, has to wait: for its
+    /// limits, or for others that wait for them.
+    pub fn admit(&mut self, mut inbound: Inbound, bytes: u32, now_ns: u64) -> Admitted {
+        if self.is_lifted {
+            return Admitted::Runs(inbound);
+        }
+        let src = inbound.header.ether.src;
+        let over = self.rates.of_host(src).map(|(rate, meter)| meter.ready_ns(rate));
+        let ready_ns = over.fold(self.ready_ns_of(inbound.host), u64::max);
         let others = self.len > 0 && !self.rates.export.is_unlimited() || self.waiting.of(inbound.host) > 0;
-        !self.is_lifted && (others || self.ready_ns_of(inbound).max(self.export_ready_ns()) > now_ns)
-    }
-
-    /// Makes a request wait. Returns one that is dropped instead, if any: this one, if its host
-    /// has used up its share, or the one that its host has resent with this.
-    pub fn wait(&mut self, mut inbound: Inbound, now_ns: u64) -> Option<Dropped> {
-        // Others that arrived later may run before it.
-        inbound.held = true;
+        if !others && ready_ns <= now_ns {
+            self.reserve(src, bytes, now_ns);
+            self.count(inbound.host, bytes, now_ns);
+            return Admitted::Runs(inbound);
+        }
         if self.waiting.room_for(inbound.host) == 0 {
             // Before the search, which takes as long as much waits.
-            return Some(Dropped::OverShare(inbound));
+            return Admitted::OverShare(inbound);
         }
-        let is_old = |other: &Inbound| now_ns.saturating_sub(other.received_ns) >= RESEND_MIN_NS;
+        // Others that arrived later may run before it.
+        inbound.held = true;
+        let is_old = |other: &Waiting| now_ns.saturating_sub(other.inbound.received_ns) >= RESEND_MIN_NS;
         let key = |request: &Inbound| (request.ata, request.header.ether.src);
-        let is_resent = |other: &Inbound| is_old(other) && key(other) == key(&inbound);
+        let is_resent = |other: &Waiting| is_old(other) && key(&other.inbound) == key(&inbound);
+        note_waiting(&self.busy, &inbound);
         if self.waiting.first(inbound.host).is_some_and(is_old)
             && let Some(other) = self.waiting.find_mut(inbound.host, is_resent)
         {
-            note_waiting(&self.busy, &inbound);
-            let other = std::mem::replace(other, inbound);
+            let other = std::mem::replace(&mut other.inbound, inbound);
             note_ended(&self.busy, &other);
-            return Some(Dropped::Resent(other));
+            return Admitted::Replaces(other);
         }
-        let ready_ns = self.ready_ns_of(&inbound).max(self.export_ready_ns());
-        note_waiting(&self.busy, &inbound);
-        if let Err(inbound) = self.waiting.push(inbound) {
-            // Cannot happen: there is room.
-            note_ended(&self.busy, &inbound);
-            return Some(Dropped::OverShare(inbound));
-        }
-        self.len += 1;
+        let over_ns = self.reserve(src, bytes, now_ns);
         self.ready_ns = self.ready_ns.min(ready_ns);
-        None
+        match self.waiting.push(Waiting { inbound, ready_ns: over_ns }) {
+            Ok(()) => {
+                self.len += 1;
+                Admitted::Waits
+            }
+            // Cannot happen: there is room.
+            Err(Waiting { inbound, .. }) => {
+                note_ended(&self.busy, &inbound);
+                Admitted::OverShare(inbound)
+            }
+        }
     }
 
     /// The next request that may run, or that has waited for too long.
@@ -143,52 +177,48 @@ impl Limiter {
         if now_ns < self.ready_ns {
             return None;
         }
-        let Self { rates, hosts, waiting, is_lifted, .. } = self;
-        let is_late = |inbound: &Inbound| now_ns.saturating_sub(inbound.received_ns) > WAIT_MAX_NS;
-        let export_is_ready = *is_lifted || self.export.ready_ns(&rates.export) <= now_ns;
-        let may_run = |inbound: &Inbound| {
-            *is_lifted
-                || is_late(inbound)
-                || export_is_ready && ready_ns(rates, hosts, inbound.host, inbound.header.ether.src) <= now_ns
+        let Self { rates, hosts, waiting, is_lifted, changed_ns, .. } = self;
+        let export_ns = self.export.ready_ns(&rates.export);
+        let late_ns = |one: &Waiting| one.inbound.received_ns + WAIT_MAX_NS;
+        // When it may run, or is dropped.
+        let ready_ns = |one: &Waiting| {
+            let over_ns = if one.inbound.received_ns < *changed_ns { 0 } else { one.ready_ns };
+            let here_ns = ready_ns(rates, hosts, one.inbound.host);
+            over_ns.max(here_ns).max(export_ns).min(late_ns(one))
         };
-        match waiting.pop(may_run) {
-            Some(inbound) => {
-                self.len -= 1;
-                note_ended(&self.busy, &inbound);
-                Some(if is_late(&inbound) && !self.is_lifted { Err(inbound) } else { Ok(inbound) })
-            }
-            None => {
-                let hosts = waiting.firsts().map(|inbound| {
-                    let late_ns = inbound.received_ns + WAIT_MAX_NS + 1;
-                    let src = inbound.header.ether.src;
-                    let ready_ns = ready_ns(rates, hosts, inbound.host, src);
-                    ready_ns.max(self.export.ready_ns(&rates.export)).min(late_ns)
-                });
-                self.ready_ns = hosts.min().unwrap_or(u64::MAX);
-                None
-            }
+        let Some(one) = waiting.pop(|one| *is_lifted || ready_ns(one) <= now_ns) else {
+            self.ready_ns = waiting.firsts().map(ready_ns).min().unwrap_or(u64::MAX);
+            return None;
+        };
+        self.len -= 1;
+        note_ended(&self.busy, &one.inbound);
+        Some(if late_ns(&one) <= now_ns && !*is_lifted { Err(one.inbound) } else { Ok(one.inbound) })
+    }
+
+    /// Counts a request that runs, in the limits of this export.
+    pub fn count(&self, host: u16, bytes: u32, now_ns: u64) {
+        self.export.count(&self.rates.export, bytes, now_ns);
+        if let Some(meter) = self.hosts.get(usize::from(host)) {
+            meter.count(&self.rates.each_host, bytes, now_ns);
         }
     }
 
-    /// Counts a request that runs.
-    pub fn count(&self, inbound: &Inbound, bytes: u32, now_ns: u64) {
-        let Rates { export, each_host, .. } = &self.rates;
-        self.export.count(export, bytes, now_ns);
-        if let Some(host) = self.hosts.get(usize::from(inbound.host)) {
-            host.count(each_host, bytes, now_ns);
-        }
-        self.rates
-            .of_host(inbound.header.ether.src)
-            .for_each(|(rate, meter)| meter.count(rate, bytes, now_ns));
+    /// Counts a request in the limits of its host over several exports. Returns when they let
+    /// it run.
+    fn reserve(&self, mac: Mac, bytes: u32, now_ns: u64) -> u64 {
+        let times = self.rates.of_host(mac).map(|(rate, meter)| meter.count(rate, bytes, now_ns));
+        times.max().unwrap_or(0)
     }
 
-    fn export_ready_ns(&self) -> u64 {
-        self.export.ready_ns(&self.rates.export)
+    /// When the limits of this export let a request of this host run.
+    fn ready_ns_of(&self, host: u16) -> u64 {
+        ready_ns(&self.rates, &self.hosts, host).max(self.export.ready_ns(&self.rates.export))
     }
+}
 
-    fn ready_ns_of(&self, inbound: &Inbound) -> u64 {
-        ready_ns(&self.rates, &self.hosts, inbound.host, inbound.header.ether.src)
-    }
+/// When the limit of a host at this export lets its next request run.
+fn ready_ns(rates: &Rates, hosts: &[Meter], host: u16) -> u64 {
+    hosts.get(usize::from(host)).map_or(0, |meter| meter.ready_ns(&rates.each_host))
 }
 
 /// Only of this worker's memory, as in the request table.
@@ -202,19 +232,4 @@ fn note_ended(busy: &Busy, inbound: &Inbound) {
     if !inbound.from_afar {
         busy.remove(inbound.host, &inbound.frame);
     }
-}
-
-/// When the limits of a host let its next request run.
-fn ready_ns(rates: &Rates, hosts: &[Meter], host: u16, mac: Mac) -> u64 {
-    let here = hosts.get(usize::from(host)).map_or(0, |meter| meter.ready_ns(&rates.each_host));
-    rates.of_host(mac).map(|(rate, meter)| meter.ready_ns(rate)).fold(here, u64::max)
-}
-
-/// A request that does not wait any longer.
-#[derive(Debug)]
-pub(super) enum Dropped {
-    /// Its host has resent it.
-    Resent(Inbound),
-    /// Too many of its host wait.
-    OverShare(Inbound),
 }
