@@ -41,7 +41,7 @@ pub struct ExportLimits {
 pub struct HostLimit {
     /// The hosts.
     pub hosts: Vec<Mac>,
-    /// The exports, which may not all be configured; empty for all.
+    /// The exports, sorted, which may not all be configured; empty for all.
     pub exports: Vec<Address>,
     /// What each host may use of them.
     pub limit: Limit,
@@ -104,6 +104,6 @@ impl ExportLimits {
 impl HostLimit {
     /// Whether it counts requests to this export.
     pub fn is_for(&self, export: Address) -> bool {
-        self.exports.is_empty() || self.exports.contains(&export)
+        self.exports.is_empty() || self.exports.binary_search(&export).is_ok()
     }
 }

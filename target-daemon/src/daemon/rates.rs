@@ -1,9 +1,14 @@
 //! The rate limits that are in force.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::config::{Export, ExportLimits, HostLimit, Limit, Serve};
 use crate::shelf::{HostRate, Rate, Rates};
+use crate::wire::aoe::Address;
+
+/// The most addresses in a remark.
+const SHOWN: usize = 4;
 
 /// The `[[host-limit]]` of a configuration, each with what its hosts have used.
 #[derive(Debug, Default)]
@@ -44,10 +49,10 @@ fn rate(limit: &Limit, burst_ms: u32) -> Rate {
 
 /// What a configuration limits and does not export, for the operator to look at.
 pub fn remarks(serve: &Serve) -> Vec<String> {
-    let is_there = |address| serve.exports.iter().any(|export| export.address == address);
+    let there: BTreeSet<Address> = serve.exports.iter().map(|export| export.address).collect();
     let one = |limit: &HostLimit| {
-        let missing: Vec<String> =
-            limit.exports.iter().filter(|address| !is_there(**address)).map(ToString::to_string).collect();
+        let missing = limit.exports.iter().filter(|address| !there.contains(address));
+        let missing: Vec<String> = missing.take(SHOWN).map(ToString::to_string).collect();
         let host = limit.hosts.first().filter(|_| !missing.is_empty())?;
         Some(format!(
             "the host-limit of {host}{} counts requests to {}, which is not exported: correct exports there, or add \

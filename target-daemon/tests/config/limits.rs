@@ -78,6 +78,14 @@ fn limits_have_so_many_hosts_and_no_more() {
     }
     let told = parsed(format!("{TOP}{EXPORT}{}", sections(2, 2049))).faults.to_string();
     assert!(told.contains("with this list, 4098 hosts have limits, and the most is 4096"), "{told}");
+    let exports: Vec<String> = (0..60_000).map(|n| format!("'{}.{}'", n / 255, n % 255)).collect();
+    let text = format!(
+        "{TOP}{EXPORT}[[host-limit]]\nhosts = [{}]\nexports = [{}]\niops = 9",
+        macs(0, 1),
+        exports.join(",")
+    );
+    let told = parsed(text).faults.to_string();
+    assert!(told.contains("60000 exports are more than xblade serves, 4096"), "{told}");
     let told = parsed(format!("{TOP}{EXPORT}{}", sections(10_000, 1))).faults.to_string();
     assert!(told.contains("10000 sections [[host-limit]] are more than 64"), "{told}");
 }

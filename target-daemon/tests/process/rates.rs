@@ -194,6 +194,8 @@ fn a_limit_of_hosts_counts_on_when_others_change() {
     assert_eq!(hosts, expected);
     assert_eq!((&rig.limits(1)["host-limits"], &rig.limits(2)["host-limits"]), (&json!(1), &json!(1)));
     assert!(rig.good("status").contains(&format!("{mac}  all      512B/s")), "{}", rig.good("status"));
+    let shown = rig.good("show");
+    assert!(shown.contains(&format!("[[host-limit]]\nhosts = [\"{mac}\"]\niops = \"none\"")), "{shown}");
     // 16 seconds' worth: the next request waits, at every export.
     assert_eq!(host.read(at(0, 1), 8, 16).len(), 16 * 512);
     let mut must_wait = |slot: u8, why: &str| {

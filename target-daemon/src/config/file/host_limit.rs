@@ -6,7 +6,7 @@ use super::acl::Acls;
 use super::diagnostic::{Diagnostic, Span};
 use super::export::{address_of, value};
 use super::item::{Item, Section, twice};
-use crate::config::bounds::{HOST_LIMITS_MAX, HOSTS_MAX};
+use crate::config::bounds::{EXPORTS_MAX, HOST_LIMITS_MAX, HOSTS_MAX};
 use crate::config::export::{Given, options};
 use crate::config::limit::{ExportLimits, HostLimit, OF_HOSTS};
 use crate::wire::aoe::Address;
@@ -79,6 +79,11 @@ fn exports(item: Item<'_>) -> Vec<Address> {
     let Some(list) = item.list("[\"0.1\"]") else { return Vec::new() };
     if list.is_empty() {
         item.fault("exports names no export", "name some, or leave it out: then all count");
+    }
+    if list.len() > EXPORTS_MAX {
+        let what = format!("{} exports are more than xblade serves, {EXPORTS_MAX}", list.len());
+        item.fault(what, "leave exports out: then all count");
+        return Vec::new();
     }
     let all: Vec<(Address, Span)> = list.into_iter().filter_map(address_of).collect();
     let message = |address: &Address| format!("{address} is named twice");
