@@ -89,7 +89,7 @@ mod tests {
         let next = now.next(&[c.clone(), b.clone(), a.clone()]);
         assert!(Arc::ptr_eq(&next.of(&first).hosts[1], &now.of(&first).hosts[0]));
         assert!(Arc::ptr_eq(&next.of(&second).hosts[1], &now.of(&second).hosts[1]));
-        // One that is changed begins anew, the other does not.
+        // One that is changed starts again, the other does not.
         let next = now.next(&[limit(1, &[], 301), b]);
         assert!(next.of(&first) != now.of(&first));
         assert!(Arc::ptr_eq(&next.of(&second).hosts[1], &now.of(&second).hosts[1]));

@@ -226,7 +226,7 @@ fn a_limit_of_hosts_counts_on_when_others_change() {
     });
     let told = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(told.contains(&format!("WARN  {unserved}")), "{told}");
-    // A limit that is changed begins anew; without one, all that waits goes on.
+    // A limit that is changed starts again; without one, all that waits goes on.
     let answer = rig.reload("", &format!("{third}{}", limit.replace("512B", "1GiB")));
     assert!(
         ["0.1", "0.2", "0.3"].iter().all(|export| answer.contains(&format!("{export} changed"))),

@@ -239,7 +239,7 @@ fn changes_lose_nothing_that_waits() {
         target.settle();
         target.assert_at_rest();
     }
-    // From no limit to one, and the same limit again, which does not begin anew.
+    // From no limit to one, and the same limit again, which does not start again.
     let mut target = limited([Rates::default(), Rates::default()], |_| {});
     for _ in 0..2 {
         target.order(change(of_export(iops(10))));
