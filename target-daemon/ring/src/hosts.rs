@@ -151,6 +151,12 @@ impl HostTable {
         None
     }
 
+    /// What the program has redirected, of this lane and host.
+    fn admitted(&self, at: usize) -> u64 {
+        let word = self.shares.as_ref().and_then(|[admitted, _]| admitted.words().get(at));
+        word.map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
     /// Notes that a host has sent something.
     #[inline]
     pub fn note_seen(&self, index: u16, now_ns: u64) {
@@ -199,6 +205,9 @@ pub struct RingShares {
 struct RingShare {
     received: u64,
     limit: u64,
+    /// What may wait of what the host sent before it was entered: the program has counted that
+    /// for the hosts that are not in the table.
+    earlier: u64,
 }
 
 /// What a frame of this length counts.
@@ -227,21 +236,32 @@ impl RingShares {
     #[inline]
     pub fn receive(&mut self, index: u16, units: u64, share: u64) {
         let Some(host) = self.hosts.get_mut(usize::from(index)) else { return };
-        host.received += units;
-        let limit = host.received + share;
-        if limit.wrapping_sub(host.limit) > share / STEPS {
-            self.is_lowered |= limit < host.limit;
-            host.limit = limit;
-            self.publish(index, limit);
+        let earlier = units.min(host.earlier);
+        host.earlier -= earlier;
+        host.received += units - earlier;
+        let share_left = share.saturating_sub(host.earlier);
+        if (host.received + share_left).wrapping_sub(host.limit) <= share / STEPS {
+            return;
         }
+        // If another worker has entered it, it has sent more than was counted for it.
+        host.received = host.received.min(self.table.admitted(self.first + usize::from(index)));
+        let limit = host.received + share_left;
+        self.is_lowered |= limit < host.limit;
+        host.limit = limit;
+        self.publish(index, limit);
     }
 
-    /// Call when a host has been entered at an index: its share begins again.
-    pub fn begin(&mut self, index: u16) {
-        let Some([admitted, _]) = &self.table.shares else { return };
-        let at = usize::from(index);
-        if let (Some(host), Some(word)) = (self.hosts.get_mut(at), admitted.words().get(self.first + at)) {
-            host.received = word.load(Ordering::Relaxed);
+    /// Call when a host has been entered at an index: its share begins again, without what may
+    /// wait of it.
+    pub fn begin(&mut self, index: u16, share: u64) {
+        let admitted = |index: u16| self.table.admitted(self.first + usize::from(index));
+        let unknown = self.hosts.get(usize::from(UNKNOWN)).map_or(0, |unknown| unknown.received);
+        let (received, earlier) = (admitted(index), admitted(UNKNOWN).saturating_sub(unknown));
+        let limit = received + share.saturating_sub(earlier);
+        if let Some(host) = self.hosts.get_mut(usize::from(index)) {
+            *host = RingShare { received, limit, earlier };
+            self.is_lowered = true;
+            self.publish(index, limit);
         }
     }
 
@@ -254,7 +274,7 @@ impl RingShares {
         }
     }
 
-    /// Call when a pass begins. Corrects the counts of frames that were lost between the
+    /// Call when a pass begins, before what waits is counted. Corrects the counts of frames that were lost between the
     /// program and the ring: what the program had counted when the last pass began has been
     /// received since, or never will be.
     pub fn begin_pass(&mut self, share: impl Fn(u16) -> u64, now_ns: u64) {
@@ -293,8 +313,9 @@ impl RingShares {
         let at = usize::from(index);
         let (Some(host), Some(counted)) = (self.hosts.get_mut(at), self.snapshot.get(at)) else { return };
         host.received = host.received.max(counted.saturating_sub(UNDER_WAY));
-        // Nothing more of it arrives that would raise its limit.
-        if host.limit > 0 && *counted >= host.limit {
+        host.earlier = 0;
+        // Nothing more of it arrives that would raise its limit; or it has none yet.
+        if *counted >= host.limit {
             self.raise(index, share(index));
         }
     }
@@ -303,12 +324,9 @@ impl RingShares {
     fn raise(&mut self, index: u16, share: u64) {
         let at = usize::from(index);
         let (Some(host), Some(counted)) = (self.hosts.get_mut(at), self.snapshot.get(at)) else { return };
-        if host.limit > 0 {
-            host.received = host.received.max(*counted);
-            host.limit = host.received + share;
-            let limit = host.limit;
-            self.publish(index, limit);
-        }
+        let received = host.received.max(*counted);
+        *host = RingShare { received, limit: received + share, earlier: 0 };
+        self.publish(index, received + share);
     }
 }
 
@@ -415,9 +433,11 @@ mod tests {
 
     fn enter(table: &HostTable, index: usize, frames: u64) -> u64 {
         let [admitted, limits] = table.shares.as_ref().unwrap();
-        let limit = limits.words()[index].load(Ordering::Relaxed);
         let word = &admitted.words()[index];
-        let entered = frames.min(limit.saturating_sub(word.load(Ordering::Relaxed)));
+        let entered = match limits.words()[index].load(Ordering::Relaxed) {
+            0 => frames,
+            limit => frames.min(limit.saturating_sub(word.load(Ordering::Relaxed))),
+        };
         word.fetch_add(entered, Ordering::Relaxed);
         entered
     }
@@ -426,11 +446,66 @@ mod tests {
     fn a_host_has_its_share_in_the_ring_and_no_more() {
         let (table, mut shares) = shares();
         shares.receive(7, 1, 100);
-        assert_eq!(enter(&table, 7, 1_000), 101, "the first one had no limit and was not counted");
+        assert_eq!(enter(&table, 7, 1_000), 100);
         shares.receive(7, 60, 100);
         assert_eq!(enter(&table, 7, 1_000), 60);
         shares.receive(7, 10, 0);
         assert_eq!(enter(&table, 7, 1_000), 0);
+    }
+
+    #[test]
+    fn a_host_that_is_entered_has_no_second_share() {
+        let (table, mut shares) = shares();
+        shares.receive(UNKNOWN, 0, 100);
+        assert_eq!(enter(&table, UNKNOWN.into(), 1_000), 100);
+        shares.receive(UNKNOWN, 40, 100);
+        assert_eq!(enter(&table, UNKNOWN.into(), 1_000), 40);
+        // 60 of the first wait, and these 40.
+        shares.begin(7, 150);
+        assert_eq!(enter(&table, 7, 1_000), 50);
+        // What waited is received, and does not count twice.
+        shares.receive(7, 60, 150);
+        assert_eq!(enter(&table, 7, 1_000), 60);
+        shares.receive(7, 90, 150);
+        assert_eq!(enter(&table, 7, 1_000), 90);
+        assert_eq!(table.admitted(7), 200);
+        // Entered again by way of another host, and what waited was of others.
+        shares.begin(7, 150);
+        assert!(enter(&table, 7, 1_000) <= 50);
+        shares.begin_pass(|_| 150, 2 * SYNC_NS);
+        shares.begin_pass(|_| 150, 2 * SYNC_NS + 1);
+        shares.receive(7, 0, 150);
+        assert!(enter(&table, 7, 1_000) >= 100);
+    }
+
+    /// What this lane has for a host that the worker of another one has entered.
+    #[test]
+    fn what_waits_of_a_host_gives_it_no_second_share() {
+        let (table, mut shares) = shares();
+        shares.receive(UNKNOWN, 0, 100);
+        assert_eq!(enter(&table, UNKNOWN.into(), 1_000), 100);
+        shares.receive(7, 100, 100);
+        assert_eq!(enter(&table, 7, 1_000), 100);
+    }
+
+    #[test]
+    fn every_host_has_a_limit_soon() {
+        let (table, mut shares) = shares();
+        shares.begin_pass(|_| 100, 2 * SYNC_NS);
+        shares.begin_pass(|_| 100, 2 * SYNC_NS + 1);
+        for index in [0, 7, HOSTS, HOSTS - 1] {
+            assert_eq!(enter(&table, index, 1_000), 100);
+        }
+    }
+
+    #[test]
+    fn a_host_of_which_much_waits_is_entered_with_a_limit() {
+        let (table, mut shares) = shares();
+        shares.receive(UNKNOWN, 0, 100);
+        assert_eq!(enter(&table, UNKNOWN.into(), 1_000), 100);
+        shares.begin(7, 100);
+        // 0 is no limit, so 1 is the least.
+        assert_eq!(enter(&table, 7, 1_000), 1);
     }
 
     /// Whatever is lost on the way to the ring: a host that has used up its limit gets a new

@@ -62,12 +62,15 @@ impl HostFinder {
         share: impl Fn(u16) -> u64,
         now_ns: u64,
     ) -> (u16, bool) {
-        self.note_received(share, now_ns);
+        self.note_received(&share, now_ns);
         let key = HostKey::new(ether.src.0, ether.tags.vlan());
         let mut index = self.table.find(key);
-        if index == UNKNOWN_HOST && candidates.count(key, now_ns) {
-            index = self.table.add(key, now_ns).unwrap_or(UNKNOWN_HOST);
-            self.ring.begin(index);
+        if index == UNKNOWN_HOST
+            && candidates.count(key, now_ns)
+            && let Some(entered) = self.table.add(key, now_ns)
+        {
+            index = entered;
+            self.ring.begin(index, share(self.base + index));
         }
         let is_found_fast = index != UNKNOWN_HOST && ether.tags.is_none();
         self.last = (is_found_fast.then_some(ether.src), self.base + index);

@@ -53,6 +53,11 @@ impl<R: Rings> Worker<R> {
         if self.pass.inbound > 0 || self.lanes.iter().any(|own| own.left > 0) {
             return;
         }
+        // First, so that all that the XDP program has counted until then is in this pass.
+        for own in &mut self.lanes {
+            let (held, ring_size) = (&self.held, own.lane.ring_size());
+            own.hosts.begin_pass(|host| held.ring_share(host, ring_size).into(), self.pass.began_ns);
+        }
         self.pass.previous_ns = self.pass.began_ns;
         for _ in 0..COUNTS_MAX {
             self.pass.began_ns = clock.now_ns();
@@ -63,10 +68,6 @@ impl<R: Rings> Worker<R> {
             if self.lanes.len() < 2 || clock.now_ns().saturating_sub(self.pass.began_ns) <= COUNT_NS {
                 break;
             }
-        }
-        for own in &mut self.lanes {
-            let (held, ring_size) = (&self.held, own.lane.ring_size());
-            own.hosts.begin_pass(|host| held.ring_share(host, ring_size).into(), self.pass.began_ns);
         }
         self.pass.waiting = self.lanes.iter().map(|own| own.left).sum();
         if self.lanes.iter().filter(|own| own.left > 0).count() > 1 {
