@@ -1,11 +1,13 @@
 //! The frames of a host, or of many, that takes no account of others.
 
 use std::str::FromStr;
+use std::time::Instant;
 
 use xblade::wire::aoe::{Address, Command, Header, Role, SHELF_ANY, SLOT_ANY};
 use xblade::wire::ata;
 use xblade::wire::ether::{Ether, Mac, Tags};
 use xblade::wire::{Body, Request, query};
+use xblade_kit::PacketSocket;
 
 /// What is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,19 +24,25 @@ pub enum Kind {
     Queries,
     /// Queries to all exports from one address.
     Broadcasts,
-    /// Sets of the config string, each to another value, from one address.
+    /// IDENTIFY DEVICE to all exports from one address.
+    IdentifyAll,
+    /// Sets of the config string of all exports, each to another value, from one address.
+    SetAll,
+    /// The same of one export.
     Sets,
 }
 
 impl Kind {
     /// Every kind, with its name.
-    pub const ALL: [(&str, Self); 7] = [
+    pub const ALL: [(&str, Self); 9] = [
         ("other", Self::Other),
         ("reads", Self::Reads),
         ("random", Self::Random),
         ("writes", Self::Writes),
         ("queries", Self::Queries),
         ("broadcasts", Self::Broadcasts),
+        ("identify-all", Self::IdentifyAll),
+        ("set-all", Self::SetAll),
         ("sets", Self::Sets),
     ];
 }
@@ -81,11 +89,12 @@ impl Flood {
             Kind::Other | Kind::Queries | Kind::Broadcasts => {
                 (Command::Query, Body::Query(query::Request::Read))
             }
-            Kind::Sets => (Command::Query, Body::Query(query::Request::ForceSet(&string))),
+            Kind::Sets | Kind::SetAll => (Command::Query, Body::Query(query::Request::ForceSet(&string))),
             Kind::Reads | Kind::Random => (Command::Ata, ata_body(ata::Command::ReadSectorsExt, 16)),
+            Kind::IdentifyAll => (Command::Ata, ata_body(ata::Command::Identify, 1)),
             Kind::Writes => (Command::Ata, ata_body(ata::Command::WriteSectorsExt, 1)),
         };
-        if kind == Kind::Broadcasts {
+        if matches!(kind, Kind::Broadcasts | Kind::IdentifyAll | Kind::SetAll) {
             (dst, shelf, slot) = (Mac::BROADCAST, SHELF_ANY, SLOT_ANY);
         }
         let ether = Ether { dst, src, tags: Tags::NONE };
@@ -98,6 +107,20 @@ impl Flood {
             frame[12..14].copy_from_slice(&[0x88, 0xb5]);
         }
         frame
+    }
+
+    /// Sends frames at this rate per second, or as fast as possible, while this is true.
+    /// Returns their number.
+    pub fn send(&mut self, socket: &PacketSocket, rate: f64, goes_on: impl Fn() -> bool) -> u64 {
+        let (began, mut sent) = (Instant::now(), 0_u64);
+        while goes_on() {
+            if (sent as f64) < began.elapsed().as_secs_f64() * rate {
+                // A full queue loses the frame, as a wire would.
+                let _ = socket.send(&self.frame());
+                sent += 1;
+            }
+        }
+        sent
     }
 }
 

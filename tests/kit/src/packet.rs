@@ -5,6 +5,8 @@ use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
+use xblade_wire::ether::Mac;
+
 use crate::namespace::Space;
 
 /// Longer than any frame.
@@ -12,6 +14,9 @@ const FRAME_BYTES: usize = 16 << 10;
 
 /// Receive buffer: room for a whole window of jumbo frames.
 const BUFFER_BYTES: i32 = 16 << 20;
+
+/// As in <asm/sockios.h>, on machines of 64 bits.
+const SIOCGSTAMPNS: libc::c_ulong = 0x8907;
 
 /// An AF_PACKET socket on one interface. Receives no frames that this host sends.
 #[derive(Debug)]
@@ -50,6 +55,67 @@ impl PacketSocket {
         socket.option(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, on)?;
         socket.option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, BUFFER_BYTES)?;
         Ok(socket)
+    }
+
+    /// From now on receives only what is sent to this address.
+    pub fn receive_only(&self, to: Mac) -> io::Result<()> {
+        self.filter(to, u32::MAX, 0)
+    }
+
+    /// From now on only counts what is sent to other addresses ([`Self::count`]). Receives
+    /// nothing, so that frames that nobody takes cost little.
+    pub fn count_others(&self, than: Mac) -> io::Result<()> {
+        self.filter(than, 0, 1)?;
+        self.option(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?;
+        self.count().map(|_| ())
+    }
+
+    /// A filter that returns one of these for frames to an address and to others: the
+    /// number of bytes to receive.
+    fn filter(&self, Mac([a, b, c, d, e, f]): Mac, same: u32, other: u32) -> io::Result<()> {
+        let load = libc::BPF_LD | libc::BPF_ABS;
+        let (jump, end) = (libc::BPF_JMP | libc::BPF_JEQ, libc::BPF_RET);
+        let high = u32::from_be_bytes([a, b, c, d]);
+        let low = u16::from_be_bytes([e, f]).into();
+        let mut program = [
+            (load | libc::BPF_W, 0, 0, 0),
+            (jump, 0, 2, high),
+            (load | libc::BPF_H, 0, 0, 4),
+            (jump, 1, 0, low),
+            (end, 0, 0, other),
+            (end, 0, 0, same),
+        ]
+        .map(|(code, jt, jf, k)| libc::sock_filter { code: code as u16, jt, jf, k });
+        let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+        let (len, fd) = (size_of_val(&program) as libc::socklen_t, self.0.as_raw_fd());
+        // SAFETY: the program, and what it points to, outlive the call.
+        check(unsafe {
+            libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const program).cast(), len)
+        })
+        .map(|_| ())
+    }
+
+    /// Number of frames that arrived since the last call, received or not.
+    pub fn count(&self) -> io::Result<u32> {
+        let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+        let mut len = size_of_val(&stats) as libc::socklen_t;
+        let (to, fd) = ((&raw mut stats).cast(), self.0.as_raw_fd());
+        // SAFETY: both have room for what is written, and outlive the call.
+        check(unsafe { libc::getsockopt(fd, libc::SOL_PACKET, libc::PACKET_STATISTICS, to, &raw mut len) })?;
+        Ok(stats.tp_packets)
+    }
+
+    /// Time since the arrival of the frame received last. The kernel notes it from the first
+    /// call on.
+    pub fn age(&self) -> io::Result<Duration> {
+        // SAFETY: plain numbers, for which zero is valid.
+        let (mut arrived, mut now): (libc::timespec, libc::timespec) = unsafe { zeroed() };
+        // SAFETY: as the call wants it, and outlives it.
+        check(unsafe { libc::ioctl(self.0.as_raw_fd(), SIOCGSTAMPNS, &raw mut arrived) })?;
+        // SAFETY: a clock that exists; the time outlives the call.
+        check(unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) })?;
+        let ns = |time: libc::timespec| time.tv_sec * 1_000_000_000 + time.tv_nsec;
+        Ok(Duration::from_nanos((ns(now) - ns(arrived)).max(0) as u64))
     }
 
     /// Makes frames go straight to the driver, through the queue of the sending core.

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! `KIND` is what is sent: `other` (frames that are not AoE), `reads`, `random` (reads from
-//! random addresses), `writes` (of one sector), `queries`, `broadcasts` (queries to all
-//! exports), `sets` (of the config string). Prints the number of frames sent.
+//! random addresses), `writes` (of one sector), `queries`, `sets` (of the config string),
+//! `broadcasts` (queries to all exports), `identify-all`, `set-all`. Prints the number of
+//! frames sent.
 
 #![allow(clippy::expect_used, clippy::panic)]
 
@@ -44,14 +45,8 @@ fn main() -> ExitCode {
     }
     let socket = PacketSocket::open(&interface).expect("a packet socket");
     socket.bypass_queueing().expect("an option of the socket");
-    let (began, mut sent) = (Instant::now(), 0_u64);
-    while began.elapsed() < Duration::from_secs_f64(seconds) {
-        if (sent as f64) < began.elapsed().as_secs_f64() * rate {
-            // A full queue loses the frame, as a wire would.
-            let _ = socket.send(&flood.frame());
-            sent += 1;
-        }
-    }
+    let began = Instant::now();
+    let sent = flood.send(&socket, rate, || began.elapsed() < Duration::from_secs_f64(seconds));
     println!("{sent} frames, {:.0} a second", sent as f64 / began.elapsed().as_secs_f64());
     ExitCode::SUCCESS
 }

@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use case::{Durability, Idle, Row, Setup, Store, Tags, Who};
 pub use report::{Count, Report};
 pub use stage::remove_leftovers;
+pub use stop::{Stopped, Target};
 
 use crate::crash::random::Random;
 
