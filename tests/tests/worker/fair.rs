@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use xblade::wire::DropReason;
 use xblade::worker::Sharing;
 use xblade_sim::store::Order;
 use xblade_tests::frame::{Ask, QUERY, SHELF_ANY, SLOT_ANY, query};
-use xblade_tests::{ExportPlan, FakeTarget, HOST, Mac, Plan, pattern};
+use xblade_tests::{ExportPlan, FakeTarget, HOST, Mac, Plan, Target as _, pattern};
 
 use crate::channels::on_lane;
 use crate::{DISK, good, read, release_all, store, target, write};
@@ -225,6 +226,36 @@ fn a_broadcast_goes_on_in_later_turns() {
         *replies.entry(reply[16..19].try_into().unwrap()).or_default() += 1;
     }
     assert!(replies.len() == 200 && replies.values().all(|count| *count == 1), "{replies:?}");
+    target.assert_at_rest();
+}
+
+/// Such a request looks at some exports in each turn.
+#[test]
+fn a_request_to_no_export_of_many_is_counted() {
+    let exports = (0..200).map(|slot| ExportPlan::new((1, slot), store(Order::Submitted, 4))).collect();
+    let mut target = crowded(FakeTarget::new(Plan { chunks: 4096, ..Plan::new(exports) }));
+    let ask = |slot, tag| Ask { tag, ..Ask::new((SHELF_ANY, slot), QUERY, query(0, b"")) }.broadcast();
+    assert_eq!(target.channels(0, &ask(199, 1).bytes()).len(), 1);
+    assert_eq!(target.drops().unwrap()[DropReason::Address as usize], 0);
+    assert_eq!(target.channels(0, &ask(200, 2).bytes()).len(), 0);
+    assert_eq!(target.drops().unwrap()[DropReason::Address as usize], 1);
+    target.assert_at_rest();
+}
+
+/// Hosts that are not in the table have more requests to several exports under way than one
+/// that is, but not one each.
+#[test]
+fn unknown_hosts_share_broadcasts() {
+    let exports = (0..20).map(|slot| ExportPlan::new((1, slot), store(Order::Submitted, 4))).collect();
+    let target = FakeTarget::new(Plan { ring: 512, chunks: 4096, ..Plan::new(exports) });
+    let mut target = crowded(target);
+    for tag in 0..100_u8 {
+        let ask = Ask::new((SHELF_ANY, SLOT_ANY), QUERY, query(0, b"")).from([2, 0xbe, 0, 0, 0, tag]);
+        assert!(target.deliver(0, &ask.broadcast().bytes()));
+    }
+    target.settle();
+    assert_eq!(target.count(|counters| counters.over_share), 100 - 16);
+    assert_eq!(target.sent(0).len(), 16 * 20);
     target.assert_at_rest();
 }
 

@@ -233,3 +233,83 @@ pub(super) fn cost(ata: Option<&ata::Request>) -> u32 {
         None => 64,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request: its host, its room and its cost.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    struct Fake(u16, u32, u32);
+
+    impl Queued for Fake {
+        fn host(&self) -> u16 {
+            self.0
+        }
+
+        fn room(&self) -> u32 {
+            self.1
+        }
+
+        fn cost(&self) -> u32 {
+            self.2
+        }
+    }
+
+    /// Queues with this capacity of three hosts, and this number of requests of each kind.
+    fn queues(capacity: u32, requests: &[(usize, Fake)]) -> HeldRequests<Fake> {
+        let mut held = HeldRequests::new(capacity, 3);
+        for (count, request) in requests {
+            (0..*count).for_each(|_| held.push(*request).unwrap());
+        }
+        held
+    }
+
+    /// The work done of the first two hosts when the second has nothing left.
+    fn work(mut held: HeldRequests<Fake>) -> (u32, u32) {
+        let mut work = [0; 2];
+        while held.first(1).is_some() {
+            let request = held.pop(|_| true).unwrap();
+            work[usize::from(request.0)] += request.2;
+        }
+        (work[0], work[1])
+    }
+
+    #[test]
+    fn each_host_gets_the_same_work_done() {
+        for (one, other) in [(8, 8), (8, 16), (24, 16), (16, 40), (8, 72), (72, 8)] {
+            let held = queues(100_000, &[(5_000, Fake(0, 1, one)), (500, Fake(1, 1, other))]);
+            let (one, other) = work(held);
+            assert!(one.abs_diff(other) <= 2 * QUANTUM + 72, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_holds_most_of_its_share_gets_an_eighth() {
+        // More than half of what is left, and not more.
+        for (count, times) in [(650, 8), (380, 1)] {
+            let held = queues(1_300, &[(count, Fake(0, 1, 8)), (100, Fake(1, 1, 8))]);
+            let (flood, other) = work(held);
+            // Its first turn was a whole one.
+            assert!((flood * times).abs_diff(other) <= 8 * QUANTUM, "{count}: {flood} {other}");
+        }
+    }
+
+    #[test]
+    fn a_host_may_have_in_the_ring_what_is_left_for_it() {
+        let held = queues(100, &[]);
+        assert_eq!((held.ring_share(0, 64), held.ring_share(2, 64)), (48, 48), "nothing is held");
+        let held = queues(100, &[(10, Fake(1, 1, 8))]);
+        assert_eq!((held.ring_share(0, 64), held.ring_share(1, 64)), (32, 32));
+        assert_eq!((held.ring_share(0, 400), held.ring_share(1, 400)), (90, 80));
+    }
+
+    #[test]
+    fn sectors_that_are_moved_cost_more() {
+        let ata = |command, count| ata::Request { flags: 0, feature: 0, count, command, registers: [0; 6] };
+        assert_eq!(cost(Some(&ata(ata::Command::ReadSectorsExt, 16))), 24);
+        assert_eq!(cost(Some(&ata(ata::Command::WriteSectors, 2))), 10);
+        assert_eq!(cost(Some(&ata(ata::Command::FlushCacheExt, 16))), 8);
+        assert_eq!(cost(None), 64);
+    }
+}

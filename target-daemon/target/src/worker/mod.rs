@@ -510,7 +510,7 @@ impl<R: Rings> Worker<R> {
             };
             let FanOut { at, received_ns, since_ns, .. } = request;
             let Some((address, owner)) = to else {
-                if request.visited.is_none() {
+                if !request.found {
                     self.stats.dropped(DropReason::Address);
                 }
                 self.release(at, request.frame);
@@ -568,7 +568,8 @@ impl<R: Rings> Worker<R> {
     #[cold]
     fn fan_out(&mut self, at: usize, frame: Frame, head: &Head, now_ns: u64) {
         let since_ns = self.pass.since_ns(false);
-        let request = FanOut { frame, head: *head, at, received_ns: now_ns, since_ns, visited: None };
+        let request =
+            FanOut { frame, head: *head, at, received_ns: now_ns, since_ns, visited: None, found: false };
         if let Err(frame) = self.fan_outs.push(request) {
             self.stats.counters.over_share += 1;
             self.release(at, frame);
