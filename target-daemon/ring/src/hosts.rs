@@ -274,9 +274,9 @@ impl RingShares {
         }
     }
 
-    /// Call when a pass begins, before what waits is counted. Corrects the counts of frames that were lost between the
-    /// program and the ring: what the program had counted when the last pass began has been
-    /// received since, or never will be.
+    /// Call when a pass begins, before what waits is counted. Corrects the counts of frames
+    /// that were lost between the program and the ring: what the program had counted when the
+    /// last pass began has been received since, or never will be.
     pub fn begin_pass(&mut self, share: impl Fn(u16) -> u64, now_ns: u64) {
         if self.is_read {
             self.is_read = false;
@@ -419,8 +419,11 @@ mod tests {
             assert_ne!(of, key(1));
             table.note_seen(at, later);
         }
-        let next = (1 << 20..).map(key).find(|other| table.add(*other, later).is_some()).unwrap();
-        assert_eq!((table.find(next), table.find(key(1))), (index, UNKNOWN));
+        let mut next = (1 << 20..1 << 21).map(key);
+        assert!((&mut next).take(1_000).all(|other| table.add(other, later - 1).is_none()));
+        let added = next.find(|other| table.add(*other, later).is_some()).unwrap();
+        assert_eq!((table.find(added), table.find(key(1))), (index, UNKNOWN));
+        assert!(next.take(1_000).all(|other| table.add(other, later + IDLE_NS - 1).is_none()));
     }
 
     #[test]
@@ -556,6 +559,12 @@ mod tests {
         for at in 0..100 {
             assert!(!candidates.count(key(2), at), "too soon");
         }
+        let some = || (400..440).map(key);
+        let mut known = 0;
+        for request in 0..u64::from(REQUESTS) {
+            known = some().filter(|host| candidates.count(*host, request * KNOWN_NS)).count();
+        }
+        assert_eq!(known, 40, "of several at a time each");
         // A flood of others, between any two of their requests, keeps them out, and it too.
         for at in 0..100_u64 {
             for own in 3..300 {

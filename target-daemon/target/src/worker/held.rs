@@ -285,6 +285,37 @@ mod tests {
     }
 
     #[test]
+    fn hosts_take_turns() {
+        let mut held = queues(1_000, &[(10, Fake(0, 1, 16)), (10, Fake(1, 1, 32)), (10, Fake(2, 1, 64))]);
+        let order: Vec<_> = (0..14).filter_map(|_| held.pop(|_| true)).map(|next| next.0).collect();
+        assert_eq!(order, [0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 1, 1, 2]);
+        // One that may not run is passed over.
+        assert_eq!(held.pop(|next| next.0 == 2).unwrap().0, 2);
+        assert_eq!(held.pop(|_| false), None);
+    }
+
+    #[test]
+    fn a_host_may_hold_as_much_as_is_left() {
+        let mut held = queues(30, &[]);
+        assert!(held.push(Fake(0, 31, 8)).is_err());
+        assert!(held.push(Fake(0, 30, 8)).is_ok());
+        assert!(held.push(Fake(1, 1, 8)).is_err());
+        let mut held = queues(30, &[(10, Fake(0, 1, 8))]);
+        assert_eq!((held.room_for(0), held.room_for(1)), (10, 20));
+        assert!(held.push(Fake(0, 11, 8)).is_err());
+        assert!(held.push(Fake(0, 10, 8)).is_ok());
+    }
+
+    #[test]
+    fn a_frame_takes_up_its_chunks() {
+        let (mut lane, _wire) = xblade_sim::FakeRings::open(64, 2048, 16).unwrap();
+        let frame = lane.allocate(4_000).unwrap();
+        let held = Held { head: Head::NONE, frame, at: 0, received_ns: 0, since_ns: 0 };
+        assert_eq!(held.room(), 3);
+        lane.release(held.frame);
+    }
+
+    #[test]
     fn a_host_that_holds_most_of_its_share_gets_an_eighth() {
         // More than half of what is left, and not more.
         for (count, times) in [(650, 8), (380, 1)] {

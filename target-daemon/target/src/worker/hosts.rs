@@ -147,3 +147,32 @@ impl Busy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ether::Tags;
+
+    #[test]
+    fn a_host_that_keeps_sending_gets_a_number_of_its_own() {
+        let table = Arc::new(HostTable::new(0x9e37_79b9_7f4a_7c15));
+        let mut finder = HostFinder::new(Arc::clone(&table), 1, 0);
+        let mut candidates = Candidates::new(1);
+        let mut find = |host: u8, tags, now_ns| {
+            let ether = Ether { dst: Mac::default(), src: Mac([2, 0, 0, 0, 0, host]), tags };
+            let last = finder.find_last(&ether);
+            last.unwrap_or_else(|| finder.find(&ether, &mut candidates, |_| 10, now_ns).0)
+        };
+        let (vlan, unknown) = (Tags::of_vlan(7), 2 * HOST_INDICES as u16 - 1);
+        for now_ns in [0, 1, 2, 3, 4, 5, 6, 7, 199_999_999] {
+            assert_eq!((find(1, Tags::NONE, now_ns), find(2, vlan, now_ns)), (unknown, unknown));
+        }
+        let one = find(1, Tags::NONE, 200_000_000);
+        assert_eq!((find(1, Tags::NONE, 200_000_000), is_unknown(one)), (one, false));
+        let other = find(2, vlan, 200_000_000);
+        assert!(!is_unknown(other) && other != one && is_unknown(unknown));
+        assert_eq!(find(2, Tags::NONE, 200_000_000), unknown, "the same address on no VLAN is another host");
+        assert_eq!((find(1, Tags::NONE, 200_000_000), find(2, vlan, 200_000_000)), (one, other));
+        assert_eq!(usize::from(one) / HOST_INDICES, 1, "of its interface");
+    }
+}
