@@ -156,8 +156,15 @@ impl WorkerPool {
             if !segments.is_served(first.ingress()) {
                 continue;
             }
-            let to = if allowed.is_empty() { &[Mac::BROADCAST][..] } else { allowed };
             let vlans: Vec<u16> = segments.vlans.ids().collect();
+            // A broadcast has the window of hosts without limits of their own.
+            let is_limited = |mac: &Mac| entry.settings.rates.of_host(*mac).next().is_some();
+            let known = first.hosts().iter().map(|(_, key, _)| Mac(key.parts().0));
+            let limited = known.filter(is_limited);
+            let to: Vec<Mac> = match allowed.is_empty() {
+                true => std::iter::once(Mac::BROADCAST).chain(limited).collect(),
+                false => allowed.to_vec(),
+            };
             audience.extend(to.iter().flat_map(|to| vlans.iter().map(|vlan| (export.address, *to, *vlan))));
         }
         worker.order(WorkerCommand::Announce { interface, audience });

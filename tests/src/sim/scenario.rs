@@ -23,6 +23,8 @@ pub(super) struct Scenario {
     pub(super) in_flight: u16,
     pub(super) sharing: Sharing,
     pub(super) exports: Vec<ExportScene>,
+    /// The limit of half of the hosts, over all exports.
+    pub(super) host_rate: Rate,
     pub(super) initiators: Vec<InitiatorScene>,
     /// Number of operations of all initiators together.
     pub(super) ops: u32,
@@ -135,6 +137,7 @@ impl Scenario {
             ring: if small { 64 } else { 256 },
             in_flight: if rng.hits(500) { rng.between(2, 8) as u16 } else { 256 },
             exports,
+            host_rate: draw_rate(rng),
             initiators,
             ops,
             network: NetworkScene::draw(rng),
@@ -164,7 +167,8 @@ impl Scenario {
         let habits = &self.exports[export].habits;
         let loses_time = self.inside > 0 || self.sleeps || self.pause_every_ns.is_some();
         let faults = habits.short + habits.again + habits.write_errors + habits.sync_errors + habits.no_space;
-        let is_simple = self.lanes.len() == 1 && !self.exports[export].was_limited;
+        let is_limited = self.exports[export].was_limited || !self.host_rate.is_unlimited();
+        let is_simple = self.lanes.len() == 1 && !is_limited;
         is_simple && !loses_time && habits.block_bytes == 512 && faults + habits.stuck == 0
     }
 }
@@ -209,15 +213,18 @@ impl ExportScene {
 /// Rate limits of an export and of each host, often none. With some of them requests wait for
 /// longer than they may.
 fn draw_rates(rng: &mut Rng) -> [Rate; 2] {
-    let mut rate = || match rng.hits(2_000) {
-        true => Rate {
-            iops: rng.pick(&[20, 200, 1_000, 5_000]),
-            bytes_per_second: rng.pick(&[0, 0, 200_000]),
-            burst_ms: rng.pick(&[1, 20]),
-        },
-        false => Rate::default(),
-    };
-    [rate(), rate()]
+    [draw_rate(rng), draw_rate(rng)]
+}
+
+fn draw_rate(rng: &mut Rng) -> Rate {
+    if !rng.hits(2_000) {
+        return Rate::default();
+    }
+    Rate {
+        iops: rng.pick(&[20, 200, 1_000, 5_000]),
+        bytes_per_second: rng.pick(&[0, 0, 200_000]),
+        burst_ms: rng.pick(&[1, 20]),
+    }
 }
 
 impl InitiatorScene {

@@ -9,7 +9,10 @@ mod serve;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
+use xblade::shelf::HostRate;
+use xblade::wire::ether;
 use xblade::worker::{Worker, WorkerCommand};
 use xblade_sim::FakeRings;
 use xblade_sim::disk::SimDisk;
@@ -24,7 +27,7 @@ use super::scenario::Scenario;
 use super::trace::Trace;
 use super::value::{SECTOR, Value};
 use super::{Options, Report};
-use crate::FakeTarget;
+use crate::{FakeTarget, frame};
 
 /// Interval between turns of a worker that does not sleep. In reality it spins.
 const HEARTBEAT_NS: u64 = 10_000_000;
@@ -71,6 +74,8 @@ pub(super) struct World {
     failed: Option<Violation>,
     /// Since when each export must refuse writes.
     refusing: Vec<Option<u64>>,
+    /// Limits of hosts over all exports.
+    host_rates: Arc<[Arc<HostRate>]>,
     hosts: Vec<Host>,
     ops: Vec<Op>,
     /// Number of operations still to be issued.
@@ -175,6 +180,14 @@ enum Copy {
     Replay,
 }
 
+/// The limit of every other host, if there is one.
+fn host_rates(scenario: &Scenario) -> Arc<[Arc<HostRate>]> {
+    let hosts = (0..scenario.initiators.len() as u8).step_by(2).map(|host| ether::Mac(frame::mac(host)));
+    let limit =
+        (!scenario.host_rate.is_unlimited()).then(|| HostRate::new(scenario.host_rate, hosts.collect()));
+    limit.into_iter().map(Arc::new).collect()
+}
+
 impl World {
     pub(super) fn new(seed: u64, options: Options) -> Self {
         let mut rng = Rng::new(seed);
@@ -205,6 +218,7 @@ impl World {
             settings_lost: Vec::new(),
             turns: vec![Turns { next_ns: 0, paused_until_ns: 0 }; usize::from(scenario.workers)],
             refusing: vec![None; disks.len()],
+            host_rates: host_rates(&scenario),
             disks,
             hosts: Vec::new(),
             ops: Vec::new(),

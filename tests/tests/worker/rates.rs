@@ -191,9 +191,15 @@ fn a_resend_replaces_the_request_that_waits() {
     target.assert_at_rest();
 }
 
-/// Another host may have taken over by then.
+/// Another host may have taken over by then. Also if no limit holds it up any more.
 #[test]
 fn a_request_that_has_waited_for_a_second_is_dropped() {
+    for lifted in [false, true] {
+        a_request_that_has_waited(lifted);
+    }
+}
+
+fn a_request_that_has_waited(lifted: bool) {
     let mut target = limited([of_export(iops(10)), Rates::default()], |_| {});
     over_time(
         &mut target,
@@ -202,10 +208,30 @@ fn a_request_that_has_waited_for_a_second_is_dropped() {
     );
     // The process was stopped meanwhile.
     target.clock.0.set(target.clock.0.get() + 3 * SECOND_NS);
+    if lifted {
+        target.order(WorkerCommand::Change(0, Box::new(settings(DISK))));
+    }
     target.settle();
     assert_eq!(target.sent(0), Vec::<Vec<u8>>::new());
     assert_eq!(target.count(|counters| counters.limited_too_long), 1);
     target.assert_at_rest();
+}
+
+/// What a flood has asked for does not count after it, though its limit is kept over several
+/// exports.
+#[test]
+fn a_flood_takes_only_a_second_of_what_its_host_may() {
+    let certain = HostRate::new(iops(100), vec![ether::Mac(HOST)]);
+    let rates = Rates { hosts: [Arc::new(certain)].into(), ..Rates::default() };
+    let mut target = limited([rates.clone(), rates], |_| {});
+    for round in 0..100 {
+        let asks = [DISK, SECOND].map(|to| reads(HOST, to, 50, 1)).concat();
+        over_time(&mut target, &asks, 20);
+        assert!(round < 50 || target.count(|counters| counters.over_share) > 1_000);
+    }
+    over_time(&mut target, &[], 1_100);
+    let after = over_time(&mut target, &reads(HOST, DISK, 20, 1), 400);
+    assert_eq!(after[399].get(&HOST), Some(&20));
 }
 
 /// A write that waited is not executed after a newer one of another host.

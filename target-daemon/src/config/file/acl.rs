@@ -99,7 +99,11 @@ impl<'a> Acls<'a> {
             } else if macs.len() > HOSTS_MAX {
                 macs.truncate(HOSTS_MAX);
                 let what = format!("from here on {} has more than {HOSTS_MAX} hosts", item.key);
-                item.fault(what, "name fewer, or \"everybody\" in allow");
+                let remedy = match item.key {
+                    "allow" => "name fewer, or \"everybody\" in allow",
+                    _ => "name fewer",
+                };
+                item.fault(what, remedy);
                 break;
             }
         }

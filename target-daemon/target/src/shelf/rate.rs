@@ -33,9 +33,6 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The burst if none is configured.
-    pub const BURST_MS: u32 = 100;
-
     /// Whether there is no limit.
     pub fn is_unlimited(&self) -> bool {
         self.iops == 0 && self.bytes_per_second == 0
@@ -127,6 +124,12 @@ impl Rates {
         self.export.is_unlimited() && self.each_host.is_unlimited() && self.hosts.is_empty()
     }
 
+    /// Whether the limits of certain hosts are the same, with what they have counted.
+    pub fn has_same_hosts(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Arc<HostRate>, &Arc<HostRate>)| Arc::ptr_eq(a, b);
+        self.hosts.len() == other.hosts.len() && self.hosts.iter().zip(other.hosts.iter()).all(same)
+    }
+
     /// The limits of a host over several exports.
     pub fn of_host(&self, mac: Mac) -> impl Iterator<Item = (&Rate, &Meter)> {
         self.hosts.iter().filter_map(move |limit| limit.of(mac))
@@ -143,9 +146,7 @@ impl Rates {
 
 impl PartialEq for Rates {
     fn eq(&self, other: &Self) -> bool {
-        let same = |(a, b): (&Arc<HostRate>, &Arc<HostRate>)| Arc::ptr_eq(a, b);
-        (self.export, self.each_host, self.hosts.len()) == (other.export, other.each_host, other.hosts.len())
-            && self.hosts.iter().zip(other.hosts.iter()).all(same)
+        (self.export, self.each_host) == (other.export, other.each_host) && self.has_same_hosts(other)
     }
 }
 

@@ -185,6 +185,7 @@ impl ExportRuntime {
             }
             limiter::Admitted::Replaces(other) => {
                 counters.limited_too_long += 1;
+                self.tally.counters.limited_ns += context.now_ns.saturating_sub(other.received_ns);
                 Err(Some(not_run(other)))
             }
             limiter::Admitted::OverShare(inbound) => {

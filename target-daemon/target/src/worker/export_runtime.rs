@@ -147,18 +147,18 @@ impl ExportRuntime {
     /// Announces the ring of its worker to the store, and what counts requests to the table.
     pub(super) fn join(&mut self, ring: Option<&Ring>, busy: &Busy) {
         self.requests.count_in(busy.clone());
-        self.limit(busy, 0);
+        self.limit(busy);
         if let Some(ring) = ring {
             self.export.store.join(ring.registered());
         }
     }
 
     /// Applies the rate limits of the settings.
-    pub(super) fn limit(&mut self, busy: &Busy, now_ns: u64) {
+    pub(super) fn limit(&mut self, busy: &Busy) {
         let rates = &self.export.state.settings.rates;
         match &mut self.limiter {
             // Without limits it lets everything run that waits.
-            Some(limiter) => limiter.change(rates, now_ns),
+            Some(limiter) => limiter.change(rates),
             None if rates.is_unlimited() => {}
             None => {
                 let limiter = Limiter::new(rates.clone(), self.requests.size(), busy.clone());

@@ -367,7 +367,7 @@ impl ExportSet {
             return;
         };
         runtime.export.state.settings = settings;
-        runtime.limit(&self.busy, self.surroundings.now_ns);
+        runtime.limit(&self.busy);
         self.ready_ns = 0;
     }
 

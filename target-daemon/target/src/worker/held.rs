@@ -24,6 +24,10 @@ const QUANTUM: u32 = 64;
 /// hold. A host that does wait has a bounded number of requests under way.
 const QUANTUM_OF_A_FLOOD: u32 = QUANTUM / 8;
 
+/// Maximum number of requests of a host that are compared with another one. As many as an
+/// initiator has under way.
+const LOOKS_MAX: usize = 64;
+
 /// No entry.
 const NIL: u32 = u32::MAX;
 
@@ -196,13 +200,17 @@ impl<T: Queued> HeldRequests<T> {
         self.entries.get(queue.first as usize)?.held.as_ref()
     }
 
-    /// The first request of a host that is like this.
+    /// The first request of a host that is like this, among its first [`LOOKS_MAX`].
     pub fn find_mut(&mut self, host: u16, is_it: impl Fn(&T) -> bool) -> Option<&mut T> {
         let mut index = self.queues.get(usize::from(host))?.first;
-        while !self.entries.get(index as usize)?.held.as_ref().is_some_and(&is_it) {
-            index = self.entries.get(index as usize)?.next;
+        for _ in 0..LOOKS_MAX {
+            let entry = self.entries.get(index as usize)?;
+            if entry.held.as_ref().is_some_and(&is_it) {
+                return self.entries.get_mut(index as usize)?.held.as_mut();
+            }
+            index = entry.next;
         }
-        self.entries.get_mut(index as usize)?.held.as_mut()
+        None
     }
 
     /// Takes the first request of a host.

@@ -38,8 +38,8 @@ pub(super) struct Limiter {
     busy: Busy,
     /// No request may run before.
     ready_ns: u64,
-    /// What waits since before does so for limits that have changed.
-    changed_ns: u64,
+    /// Changes with the limits of certain hosts.
+    generation: u32,
     /// Requests do not wait any more.
     is_lifted: bool,
     /// It is on the list of those with requests that wait.
@@ -50,8 +50,10 @@ pub(super) struct Limiter {
 #[derive(Debug)]
 struct Waiting {
     inbound: Inbound,
-    /// When the limits of its host over several exports let it run.
+    /// When the limits of its host over several exports let it run, if they are still those of
+    /// this generation.
     ready_ns: u64,
+    generation: u32,
 }
 
 impl Queued for Waiting {
@@ -77,7 +79,7 @@ pub(super) enum Admitted {
     Waits,
     /// It waits, in place of this one, which its host has resent with it.
     Replaces(Inbound),
-    /// It does not wait: too many of its host do.
+    /// It does not wait: too many of its host do, or it would for too long.
     OverShare(Inbound),
 }
 
@@ -94,7 +96,7 @@ impl Limiter {
             len: 0,
             busy,
             ready_ns: u64::MAX,
-            changed_ns: 0,
+            generation: 0,
             is_lifted: false,
             is_listed: false,
         }
@@ -110,14 +112,19 @@ impl Limiter {
         self.ready_ns
     }
 
-    /// Changes the limits. The new ones begin with their bursts.
-    pub fn change(&mut self, rates: &Rates, now_ns: u64) {
-        if self.rates != *rates {
-            self.rates = rates.clone();
+    /// Changes the limits. Those that are new begin with their bursts.
+    pub fn change(&mut self, rates: &Rates) {
+        if self.rates.export != rates.export {
             self.export = Meter::default();
-            self.hosts.fill_with(Meter::default);
-            (self.is_lifted, self.ready_ns, self.changed_ns) = (rates.is_unlimited(), 0, now_ns);
         }
+        if self.rates.each_host != rates.each_host {
+            self.hosts.fill_with(Meter::default);
+        }
+        if !self.rates.has_same_hosts(rates) {
+            self.generation = self.generation.wrapping_add(1);
+        }
+        self.rates = rates.clone();
+        (self.is_lifted, self.ready_ns) = (rates.is_unlimited(), 0);
     }
 
     /// Lets everything run that waits, and whatever comes.
@@ -133,33 +140,37 @@ impl Limiter {
         }
         let src = inbound.header.ether.src;
         let over = self.rates.of_host(src).map(|(rate, meter)| meter.ready_ns(rate));
-        let ready_ns = over.fold(self.ready_ns_of(inbound.host), u64::max);
-        let others = self.len > 0 && !self.rates.export.is_unlimited() || self.waiting.of(inbound.host) > 0;
-        if !others && ready_ns <= now_ns {
+        let over_ns = over.max().unwrap_or(0);
+        let ready_ns = over_ns.max(self.ready_ns_of(inbound.host));
+        // Of those that wait, some may run as well.
+        let others = self.ready_ns <= now_ns && !self.rates.export.is_unlimited();
+        if !others && self.waiting.of(inbound.host) == 0 && ready_ns <= now_ns {
             self.reserve(src, bytes, now_ns);
             self.count(inbound.host, bytes, now_ns);
             return Admitted::Runs(inbound);
         }
-        if self.waiting.room_for(inbound.host) == 0 {
-            // Before the search, which takes as long as much waits.
-            return Admitted::OverShare(inbound);
-        }
         // Others that arrived later may run before it.
         inbound.held = true;
         let is_old = |other: &Waiting| now_ns.saturating_sub(other.inbound.received_ns) >= RESEND_MIN_NS;
-        let key = |request: &Inbound| (request.ata, request.header.ether.src);
+        let key = |request: &Inbound| (request.ata, request.header.ether.src, request.header.ether.tags);
         let is_resent = |other: &Waiting| is_old(other) && key(&other.inbound) == key(&inbound);
-        note_waiting(&self.busy, &inbound);
-        if self.waiting.first(inbound.host).is_some_and(is_old)
+        if bytes > 0
+            && self.waiting.first(inbound.host).is_some_and(is_old)
             && let Some(other) = self.waiting.find_mut(inbound.host, is_resent)
         {
+            note_waiting(&self.busy, &inbound);
             let other = std::mem::replace(&mut other.inbound, inbound);
             note_ended(&self.busy, &other);
             return Admitted::Replaces(other);
         }
+        // What it would take up of a limit is lost to the host if its time comes too late.
+        if over_ns > now_ns + WAIT_MAX_NS || self.waiting.room_for(inbound.host) == 0 {
+            return Admitted::OverShare(inbound);
+        }
+        note_waiting(&self.busy, &inbound);
         let over_ns = self.reserve(src, bytes, now_ns);
-        self.ready_ns = self.ready_ns.min(ready_ns);
-        match self.waiting.push(Waiting { inbound, ready_ns: over_ns }) {
+        self.ready_ns = self.ready_ns.min(ready_ns).min(inbound.received_ns + WAIT_MAX_NS);
+        match self.waiting.push(Waiting { inbound, ready_ns: over_ns, generation: self.generation }) {
             Ok(()) => {
                 self.len += 1;
                 Admitted::Waits
@@ -177,12 +188,12 @@ impl Limiter {
         if now_ns < self.ready_ns {
             return None;
         }
-        let Self { rates, hosts, waiting, is_lifted, changed_ns, .. } = self;
+        let Self { rates, hosts, waiting, is_lifted, generation, .. } = self;
         let export_ns = self.export.ready_ns(&rates.export);
         let late_ns = |one: &Waiting| one.inbound.received_ns + WAIT_MAX_NS;
         // When it may run, or is dropped.
         let ready_ns = |one: &Waiting| {
-            let over_ns = if one.inbound.received_ns < *changed_ns { 0 } else { one.ready_ns };
+            let over_ns = if one.generation == *generation { one.ready_ns } else { 0 };
             let here_ns = ready_ns(rates, hosts, one.inbound.host);
             over_ns.max(here_ns).max(export_ns).min(late_ns(one))
         };
@@ -192,7 +203,7 @@ impl Limiter {
         };
         self.len -= 1;
         note_ended(&self.busy, &one.inbound);
-        Some(if late_ns(&one) <= now_ns && !*is_lifted { Err(one.inbound) } else { Ok(one.inbound) })
+        Some(if late_ns(&one) <= now_ns { Err(one.inbound) } else { Ok(one.inbound) })
     }
 
     /// Counts a request that runs, in the limits of this export.

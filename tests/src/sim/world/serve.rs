@@ -1,5 +1,7 @@
 //! The target: turns of its workers, the frames it sends, its exit and its start.
 
+use std::sync::Arc;
+
 use xblade::shelf::Rates;
 use xblade::store::disk::{DiskLayout, DiskStore};
 use xblade::store::{Geometry, Store};
@@ -55,7 +57,7 @@ impl World {
 
     pub(super) fn rates(&self, export: usize) -> Rates {
         let [export, each_host] = self.scenario.exports[export].rates;
-        Rates { export, each_host, ..Rates::default() }
+        Rates { export, each_host, hosts: Arc::clone(&self.host_rates) }
     }
 
     pub(super) fn open(&self, export: usize) -> Box<dyn Store> {
