@@ -99,7 +99,9 @@ pub fn apply(
     report.lines.extend(gone);
     (served.options, served.host_rates) = (next, host_rates);
     direct(served);
-    let reopened = difference.reopened.into_iter().map(|(_, export)| export);
+    let reopened = difference.reopened.into_iter();
+    let reopened =
+        reopened.filter(|(before, export)| before.limits != export.limits).map(|(_, export)| export);
     let new: Vec<Export> = difference.added.into_iter().chain(difference.changed).chain(reopened).collect();
     served.pool.announce_all(&served.options, &new);
     warn_of_segments(served, &new);

@@ -131,7 +131,7 @@ fn limits_change_by_reload_and_the_store_stays() {
     let rates = "iops = 400\nbytes-per-second = '200MiB'\nhost-iops = 1000\nhost-bytes-per-second = '50MB'\nburst = 50";
     assert_eq!(rig.reload(rates, ""), "0.1 changed\n");
     let announced = host.announcement(PATIENCE).expect("0.1 is announced again");
-    assert_eq!((announced.address, announced.advert.buffer_count), (at(0, 1), 10));
+    assert_eq!((announced.address, announced.advert.buffer_count), (at(0, 1), 4));
     let limits = json!({
         "iops": 400, "bytes-per-second": 200 << 20, "host-iops": 1000, "host-bytes-per-second": 50_000_000,
         "burst-ms": 50, "host-limits": 0
