@@ -109,16 +109,19 @@ pub fn open_several(wanted: &SocketConfig, sockets: usize) -> Result<Vec<Lane<Xs
     };
     let fill_completion =
         XskFillCompletion::new(fill, completion, Arc::clone(&chunk_descriptors), wanted, sockets);
-    let rings = |queues| XskRings::new(queues, umem.clone(), Arc::clone(&chunk_descriptors), mode, wanted);
+    let rings = |queues| {
+        XskRings::new(queues, umem.clone(), Arc::clone(&chunk_descriptors), mode, wanted)
+            .map_err(|e| bind_error(wanted, e))
+    };
     // With several sockets in zero-copy mode the kernel takes descriptors from them in
     // turn, one by one, and the driver would send pieces of different frames as one frame
     // (xsk_tx_peek_desc, Linux 6.18).
     let sockets = if mode.zero_copy && mode.multi_fragment { 1 } else { sockets };
-    let mut all = vec![rings((tx, rx))];
+    let mut all = vec![rings((tx, rx))?];
     for _ in 1..sockets.min(LANES_MAX) {
         // They inherit the mode of the first, regardless of the flags passed here.
         let (tx, rx, _) = bind_once(&umem, wanted, BindFlags::empty()).map_err(|e| bind_error(wanted, e))?;
-        all.push(rings((tx, rx)));
+        all.push(rings((tx, rx))?);
     }
     for rings in &all {
         set_options(rings, wanted)?;

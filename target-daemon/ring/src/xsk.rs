@@ -5,12 +5,14 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::io::Errno;
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue, Umem};
 
 use super::rings::fill_target;
 use super::{BATCH, Descriptor, FillCompletion, RingStatistics, Rings, SocketConfig};
 
-/// Maximum number of `sendto` calls in one kick; the next kick sends the rest.
+/// Maximum number of calls in one kick; the next kick sends the rest.
 const KICKS_MAX: u32 = 64;
 
 /// How the socket was bound.
@@ -77,8 +79,8 @@ impl XskRings {
         chunk_descriptors: Arc<[FrameDesc]>,
         mode: BoundMode,
         wanted: &SocketConfig,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        let rings = Self {
             rx,
             tx,
             umem,
@@ -89,11 +91,27 @@ impl XskRings {
             mode,
             busy_poll: wanted.busy_poll.is_some(),
             scratch: [FrameDesc::default(); BATCH],
+        };
+        if let Some(socket) = rings.fd() {
+            // AF_XDP sends in no other way.
+            fcntl_setfl(socket, OFlags::NONBLOCK)?;
         }
+        Ok(rings)
     }
 
     pub(super) fn raw_fd(&self) -> RawFd {
         self.rx.fd().as_raw_fd()
+    }
+
+    /// Makes the kernel send what is in the tx ring. By a `write` of nothing: for a `sendto`, whose
+    /// address the sandbox has to look at, the kernel runs all filters each time.
+    fn wake_up(&self) -> io::Result<()> {
+        let Some(socket) = self.fd() else { return Ok(()) };
+        match rustix::io::write(socket, &[]) {
+            // The next kick sends the rest, or the link is down.
+            Ok(_) | Err(Errno::NOBUFS | Errno::AGAIN | Errno::BUSY | Errno::NETDOWN) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether the NIC accesses the UMEM directly.
@@ -177,7 +195,7 @@ impl Rings for XskRings {
             if queued == 0 || !self.tx.needs_wakeup() {
                 break;
             }
-            self.tx.wakeup()?;
+            self.wake_up()?;
             let left = self.tx_size - self.tx.nb_free_exact();
             if left >= queued {
                 // No progress: the link is down or its queue is full.
