@@ -146,6 +146,40 @@ fn exports_share_the_limit_of_a_host() {
     assert!(counts.values().all(|count| (95..=110).contains(count)), "{counts:?}");
 }
 
+/// The clock stands still during a turn.
+#[test]
+fn a_request_runs_when_its_time_has_come_and_not_before() {
+    let mut target = limited([of_export(iops(100)), Rates::default()], |_| {});
+    let begin_ns = target.clock.0.get();
+    over_time(&mut target, &reads(HOST, DISK, 3, 1), 1);
+    for (at_ns, replies) in [(begin_ns + 10 * MS - 1, 0), (begin_ns + 10 * MS, 1)] {
+        target.clock.0.set(at_ns);
+        target.settle();
+        assert_eq!(target.sent(0).len(), replies);
+    }
+    let tally = target.workers[0].export(0).unwrap().tally;
+    assert_eq!((tally.counters.limited, tally.counters.limited_ns), (1, 10 * MS));
+}
+
+/// A turn executes so many, and then others are first.
+#[test]
+fn what_may_run_at_once_takes_several_turns() {
+    let mut target = limited([of_export(iops(10)), of_export(iops(10))], |_| {});
+    let asks = [reads(HOST, DISK, 102, 1), reads(HOST, SECOND, 102, 1)].concat();
+    let at_once = over_time(&mut target, &asks, 1)[0][&HOST];
+    for (index, to) in [(0, DISK), (1, SECOND)] {
+        target.order(WorkerCommand::Change(index, Box::new(settings(to))));
+    }
+    let mut slots: HashMap<u8, usize> = HashMap::new();
+    for turn in 1..=4 {
+        target.round();
+        let sent = target.sent(0);
+        assert_eq!(sent.len(), 64.min(204 - at_once - 64 * (turn - 1)), "turn {turn}");
+        sent.iter().for_each(|reply| *slots.entry(reply[18]).or_default() += 1);
+        assert!(turn != 2 || slots.values().all(|count| *count == 64), "{slots:?}");
+    }
+}
+
 /// The limits count what the store does, not what is answered without it.
 #[test]
 fn queries_are_not_limited_and_advertise_a_smaller_window() {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::bounded;
 use xblade::observe::{Operation, Outcome};
+use xblade::shelf::{Rate, Rates};
 use xblade::wire::{DropReason, ata};
 use xblade::worker::{TraceOutcome, Traced, Tracer, WorkerCommand};
 use xblade_sim::store::Order;
@@ -52,6 +53,27 @@ fn one_of_so_many_requests_and_every_dropped_frame_is_told() {
     }
     assert!(told.try_recv().is_err());
     target.assert_at_rest();
+}
+
+/// What it asked for is told of a request that ends while it waits for a limit.
+#[test]
+fn a_request_that_waited_for_too_long_is_told() {
+    let store = store(Order::Submitted, 64);
+    let export = Rate { iops: 10, bytes_per_second: 0, burst_ms: 1 };
+    let mut target = target(&store, |plan| plan.exports[0].rates = Rates { export, ..Rates::default() });
+    let (to, told) = bounded(16);
+    target.order(WorkerCommand::Trace(Some(tracer(1, true, to).0)));
+    for tag in 1..=2 {
+        assert!(target.deliver(0, &read(DISK, tag, 8, 1).bytes()));
+    }
+    target.settle();
+    target.clock.0.set(2_000_000_000);
+    target.settle();
+    for outcome in [Outcome::Done, Outcome::Unanswered] {
+        let traced = told.try_recv().unwrap();
+        let TraceOutcome::Request { asked, outcome: ended, .. } = traced.what else { panic!("{traced:?}") };
+        assert_eq!((asked.map(|ata| ata.lba()), ended), (Some(8), outcome));
+    }
 }
 
 /// A worker does not wait for the observer, but counts what it missed.

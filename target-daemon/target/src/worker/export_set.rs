@@ -149,7 +149,7 @@ impl ExportSet {
             activate(&mut self.active, runtime, index);
         }
         if let Some(limiter) = &mut runtime.limiter
-            && limiter.len() > 0
+            && !limiter.is_empty()
         {
             self.ready_ns = self.ready_ns.min(limiter.ready_ns());
             if !std::mem::replace(&mut limiter.is_listed, true) {
@@ -166,8 +166,9 @@ impl ExportSet {
         let mut run = 0;
         self.ready_ns = u64::MAX;
         // If there are more than a turn has time for, others are first in the next one.
-        let first = usize::from(self.limited.len() > 1);
-        self.limited.rotate_left(first);
+        if !self.limited.is_empty() {
+            self.limited.rotate_left(1);
+        }
         self.limited.retain(|index| {
             let Some(runtime) = self.runtimes.get_mut(usize::from(*index)).and_then(Option::as_mut) else {
                 return false;
@@ -178,12 +179,10 @@ impl ExportSet {
             }
             let Some(limiter) = &mut runtime.limiter else { return false };
             self.ready_ns = self.ready_ns.min(limiter.ready_ns());
-            limiter.is_listed = limiter.len() > 0;
+            limiter.is_listed = !limiter.is_empty();
             limiter.is_listed
         });
-        if run > 0 {
-            self.harvest(done, stats);
-        }
+        self.harvest(done, stats);
         run
     }
 

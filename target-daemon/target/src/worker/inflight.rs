@@ -203,6 +203,11 @@ impl Slab {
         (new, any)
     }
 
+    /// Maximum number of requests.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
     /// Number of requests that there is room for.
     pub fn room(&self) -> usize {
         self.size - self.len()

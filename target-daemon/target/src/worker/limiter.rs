@@ -107,6 +107,11 @@ impl Limiter {
         self.len
     }
 
+    /// Whether no request waits.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// No request may run before this time.
     pub fn ready_ns(&self) -> u64 {
         self.ready_ns

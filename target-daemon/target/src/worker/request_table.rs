@@ -240,7 +240,7 @@ impl RequestTable {
 
     /// Maximum number of requests.
     pub fn size(&self) -> usize {
-        self.slab.room() + self.slab.len()
+        self.slab.size()
     }
 
     /// Number of requests in flight.
