@@ -13,6 +13,21 @@ pub fn xblade(arguments: &str) -> Command {
     program(XBLADE, &arguments.split_whitespace().collect::<Vec<_>>())
 }
 
+/// Runs a command for the daemon with this control socket. Its exit code and output.
+pub fn asked(control: &Path, words: &str) -> (i32, String) {
+    let output = xblade(words).arg("--control").arg(control).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// As [`asked`], for a command that succeeds. Its output.
+#[track_caller]
+pub fn answered(control: &Path, words: &str) -> String {
+    let (code, text) = asked(control, words);
+    assert_eq!(code, 0, "{words}: {text}");
+    text
+}
+
 /// `xblade`, started in a new mount namespace after `setup`, a shell script that may mount.
 pub fn xblade_after(setup: &str, arguments: &str) -> Command {
     after(setup, &xblade(arguments))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use libc::EIO;
 use twox_hash::XxHash3_128;
 
-use crate::daemon::{serving, serving_file, xblade};
+use crate::daemon::{answered, asked, serving, serving_file, xblade};
 use crate::fuse::{FuseFile, On, Verdict};
 use crate::image::{Dir, pattern, patterns, sector};
 use crate::media::Loop;
@@ -57,19 +57,19 @@ impl Rig {
         self.daemon = Some(serving(&self.pair.ours, &arguments(&self.dir, exports)));
     }
 
+    /// The words of a command, with the folder for each `%`.
+    fn words(&self, words: &str) -> String {
+        words.replace('%', &self.dir.path().display().to_string())
+    }
+
     /// The exit code and output of a command.
     fn run(&self, words: &str) -> (i32, String) {
-        let mut command = xblade(&words.replace('%', &self.dir.path().display().to_string()));
-        let output = command.arg("--control").arg(self.path("ctl")).output().unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap(), String::from_utf8_lossy(&text).into_owned())
+        asked(&self.path("ctl"), &self.words(words))
     }
 
     #[track_caller]
     fn good(&self, words: &str) -> String {
-        let (code, text) = self.run(words);
-        assert_eq!(code, 0, "{words}: {text}");
-        text
+        answered(&self.path("ctl"), &self.words(words))
     }
 
     #[track_caller]

@@ -15,7 +15,7 @@ use xblade::wire::aoe::{Command, Header, Role};
 use xblade::wire::ether::{Ether, Mac, Tags};
 use xblade::wire::{Body, Request, mask, query, reserve};
 
-use crate::daemon::{serving_file, xblade};
+use crate::daemon::{answered, serving_file, xblade};
 use crate::image::{Dir, sector};
 use xblade_kit::{
     Daemon, Initiator, OURS, PATIENCE, PEER, PacketSocket, Pair, Space, after, apply, at, needs_root, until,
@@ -81,17 +81,9 @@ impl Rig {
         self.start();
     }
 
-    fn run(&self, words: &str) -> (i32, String) {
-        let output = xblade(words).arg("--control").arg(self.path("ctl")).output().unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap(), String::from_utf8_lossy(&text).into_owned())
-    }
-
     #[track_caller]
     fn good(&self, words: &str) -> String {
-        let (code, text) = self.run(words);
-        assert_eq!(code, 0, "{words}: {text}");
-        text
+        answered(&self.path("ctl"), words)
     }
 
     /// What `status` has of a setting of 0.1.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::daemon::{serving_file, xblade};
+use crate::daemon::{answered, asked, serving_file, xblade};
 use crate::image::{Dir, sector};
 use crate::load::Load;
 use xblade_kit::{Daemon, Initiator, OURS, PATIENCE, PEER, Pair, apply, at, needs_root, until};
@@ -50,18 +50,18 @@ impl Rig {
         self.dir.path().join(name)
     }
 
+    /// The words of a command, with the folder for each `%`.
+    fn words(&self, words: &str) -> String {
+        words.replace('%', &self.dir.path().display().to_string())
+    }
+
     fn run(&self, words: &str) -> (i32, String) {
-        let words = words.replace('%', &self.dir.path().display().to_string());
-        let output = xblade(&words).arg("--control").arg(self.path("ctl")).output().unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap(), String::from_utf8_lossy(&text).into_owned())
+        asked(&self.path("ctl"), &self.words(words))
     }
 
     #[track_caller]
     fn good(&self, words: &str) -> String {
-        let (code, text) = self.run(words);
-        assert_eq!(code, 0, "{words}: {text}");
-        text
+        answered(&self.path("ctl"), &self.words(words))
     }
 
     /// Applies a file with these lines. The answer.
