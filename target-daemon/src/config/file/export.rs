@@ -27,17 +27,7 @@ pub struct ExportSpans {
 
 /// Reads all exports of the file, with locations. One with errors is left out.
 pub fn exports<'a>(item: Item<'a>, acls: &mut Acls<'a>) -> Vec<(Export, ExportSpans)> {
-    if item.is_section() {
-        item.fault("[export] is one of several", "write [[export]], in two brackets");
-        return Vec::new();
-    }
-    let Some(list) = item.as_list() else {
-        item.fault(
-            "export is a section, of which there may be several",
-            "write [[export]] on a line of its own, and address and path below",
-        );
-        return Vec::new();
-    };
+    let Some(list) = item.sections("address and path") else { return Vec::new() };
     if list.len() > EXPORTS_MAX {
         let what = format!("{} exports are more than xblade serves, {EXPORTS_MAX}", list.len());
         item.fault(what, "divide them between several files, each for a process and interfaces of its own");

@@ -13,17 +13,7 @@ use crate::wire::aoe::Address;
 
 /// Reads all of the file. One with errors is left out.
 pub fn host_limits<'a>(item: Item<'a>, acls: &mut Acls<'a>) -> Vec<HostLimit> {
-    if item.is_section() {
-        item.fault("[host-limit] is one of several", "write [[host-limit]], in two brackets");
-        return Vec::new();
-    }
-    let Some(list) = item.as_list() else {
-        item.fault(
-            "host-limit is a section, of which there may be several",
-            "write [[host-limit]] on a line of its own, and hosts and a rate below",
-        );
-        return Vec::new();
-    };
+    let Some(list) = item.sections("hosts and a rate") else { return Vec::new() };
     if list.len() > HOST_LIMITS_MAX {
         let what = format!("{} sections [[host-limit]] are more than {HOST_LIMITS_MAX}", list.len());
         item.fault(what, "name hosts with the same limit in one, or give exports host-iops");

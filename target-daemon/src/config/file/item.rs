@@ -93,6 +93,23 @@ impl<'a> Item<'a> {
         self.as_text().or_else(|| self.wrong_kind("text in quotes", example))
     }
 
+    /// Requires a list of sections, with `contents` in each.
+    pub fn sections(self, contents: &str) -> Option<Vec<Item<'a>>> {
+        let key = self.key;
+        if self.is_section() {
+            self.fault(format!("[{key}] is one of several"), format!("write [[{key}]], in two brackets"));
+            return None;
+        }
+        let list = self.as_list();
+        if list.is_none() {
+            self.fault(
+                format!("{key} is a section, of which there may be several"),
+                format!("write [[{key}]] on a line of its own, and {contents} below"),
+            );
+        }
+        list
+    }
+
     /// Requires one of these words. The error message reads true as "on" and false as
     /// "off".
     pub fn one_of(&self, words: &[impl AsRef<str>]) -> Option<&'a str> {

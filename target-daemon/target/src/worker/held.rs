@@ -117,6 +117,11 @@ impl<T: Queued> HeldRequests<T> {
         self.active.is_empty()
     }
 
+    /// How much of the capacity is taken up.
+    pub fn used(&self) -> u32 {
+        self.used
+    }
+
     /// How much of the capacity a host takes up.
     pub fn of(&self, host: u16) -> u32 {
         self.queues.get(usize::from(host)).map_or(0, |queue| queue.used)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::messages::Inbound;
 use crate::ring::{Candidates, Frame, HOST_INDICES, HostKey, HostTable, RingShares, UNKNOWN_HOST, units};
 use crate::wire::ether::{Ether, Mac};
 
@@ -129,6 +130,21 @@ impl Busy {
     /// The chunks of a host.
     pub fn of(&self, host: u16) -> u32 {
         self.0.get(usize::from(host)).map_or(0, |busy| busy.load(Ordering::Relaxed))
+    }
+
+    /// Counts a request at the owner of its export. One that another worker received is counted
+    /// there: it says nothing about the chunks that are left here.
+    pub fn add_own(&self, inbound: &Inbound) {
+        if !inbound.from_afar {
+            self.add(inbound.host, &inbound.frame);
+        }
+    }
+
+    /// Undoes [`Self::add_own`].
+    pub fn remove_own(&self, inbound: &Inbound) {
+        if !inbound.from_afar {
+            self.remove(inbound.host, &inbound.frame);
+        }
     }
 
     /// Counts a request that is under way from now on.

@@ -33,8 +33,6 @@ pub(super) struct Limiter {
     /// Of each host at this export, by its number.
     hosts: Vec<Meter>,
     waiting: HeldRequests<Waiting>,
-    /// Number of requests that wait.
-    len: usize,
     busy: Busy,
     /// No request may run before.
     ready_ns: u64,
@@ -93,7 +91,6 @@ impl Limiter {
             export: Meter::default(),
             hosts: (0..hosts).map(|_| Meter::default()).collect(),
             waiting: HeldRequests::new(requests as u32, hosts),
-            len: 0,
             busy,
             ready_ns: u64::MAX,
             generation: 0,
@@ -104,12 +101,12 @@ impl Limiter {
 
     /// Number of requests that wait.
     pub fn len(&self) -> usize {
-        self.len
+        self.waiting.used() as usize
     }
 
     /// Whether no request waits.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.waiting.is_empty()
     }
 
     /// No request may run before this time.
@@ -163,26 +160,23 @@ impl Limiter {
             && self.waiting.first(inbound.host).is_some_and(is_old)
             && let Some(other) = self.waiting.find_mut(inbound.host, is_resent)
         {
-            note_waiting(&self.busy, &inbound);
+            self.busy.add_own(&inbound);
             let other = std::mem::replace(&mut other.inbound, inbound);
-            note_ended(&self.busy, &other);
+            self.busy.remove_own(&other);
             return Admitted::Replaces(other);
         }
         // What it would take up of a limit is lost to the host if its time comes too late.
         if over_ns > now_ns + WAIT_MAX_NS || self.waiting.room_for(inbound.host) == 0 {
             return Admitted::OverShare(inbound);
         }
-        note_waiting(&self.busy, &inbound);
+        self.busy.add_own(&inbound);
         let over_ns = self.reserve(src, bytes, now_ns);
         self.ready_ns = self.ready_ns.min(ready_ns).min(inbound.received_ns + WAIT_MAX_NS);
         match self.waiting.push(Waiting { inbound, ready_ns: over_ns, generation: self.generation }) {
-            Ok(()) => {
-                self.len += 1;
-                Admitted::Waits
-            }
+            Ok(()) => Admitted::Waits,
             // Cannot happen: there is room.
             Err(Waiting { inbound, .. }) => {
-                note_ended(&self.busy, &inbound);
+                self.busy.remove_own(&inbound);
                 Admitted::OverShare(inbound)
             }
         }
@@ -206,8 +200,7 @@ impl Limiter {
             self.ready_ns = waiting.firsts().map(ready_ns).min().unwrap_or(u64::MAX);
             return None;
         };
-        self.len -= 1;
-        note_ended(&self.busy, &one.inbound);
+        self.busy.remove_own(&one.inbound);
         Some(if late_ns(&one) <= now_ns { Err(one.inbound) } else { Ok(one.inbound) })
     }
 
@@ -235,17 +228,4 @@ impl Limiter {
 /// When the limit of a host at this export lets its next request run.
 fn ready_ns(rates: &Rates, hosts: &[Meter], host: u16) -> u64 {
     hosts.get(usize::from(host)).map_or(0, |meter| meter.ready_ns(&rates.each_host))
-}
-
-/// Only of this worker's memory, as in the request table.
-fn note_waiting(busy: &Busy, inbound: &Inbound) {
-    if !inbound.from_afar {
-        busy.add(inbound.host, &inbound.frame);
-    }
-}
-
-fn note_ended(busy: &Busy, inbound: &Inbound) {
-    if !inbound.from_afar {
-        busy.remove(inbound.host, &inbound.frame);
-    }
 }

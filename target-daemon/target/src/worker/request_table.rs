@@ -125,26 +125,12 @@ impl RequestTable {
 
     fn note_added(&mut self, pending: &Pending) {
         self.hosts.add(pending.inbound.host);
-        self.count_chunks(pending);
+        self.busy.add_own(&pending.inbound);
     }
 
     fn note_removed(&mut self, pending: &Pending) {
         self.hosts.remove(pending.inbound.host);
-        self.discount_chunks(pending);
-    }
-
-    /// Only of this worker's memory: the requests of others say nothing about the chunks that
-    /// are left here.
-    fn count_chunks(&self, pending: &Pending) {
-        if !pending.inbound.from_afar {
-            self.busy.add(pending.inbound.host, &pending.inbound.frame);
-        }
-    }
-
-    fn discount_chunks(&self, pending: &Pending) {
-        if !pending.inbound.from_afar {
-            self.busy.remove(pending.inbound.host, &pending.inbound.frame);
-        }
+        self.busy.remove_own(&pending.inbound);
     }
 
     /// Whether a request that needs these sectors can run without waiting.
@@ -173,16 +159,16 @@ impl RequestTable {
     /// both. That is allowed: it has not been answered either, so its host cannot rely on
     /// any order.
     pub fn coalesce(&mut self, leader: u16, pending: Pending) -> Option<Pending> {
-        self.count_chunks(&pending);
+        self.busy.add_own(&pending.inbound);
         let displaced = self.coalesced.push(leader, pending)?;
-        self.discount_chunks(&displaced);
+        self.busy.remove_own(&displaced.inbound);
         Some(displaced)
     }
 
     /// The next write coalesced with a leader that has completed.
     pub fn next_coalesced(&mut self, leader: u16) -> Option<Pending> {
         let pending = self.coalesced.pop(leader)?;
-        self.discount_chunks(&pending);
+        self.busy.remove_own(&pending.inbound);
         Some(pending)
     }
 
