@@ -20,6 +20,8 @@ mod http;
 #[allow(dead_code, reason = "shared with the tests of the process")]
 #[path = "process/image.rs"]
 mod image;
+#[path = "control/openapi.rs"]
+mod openapi;
 #[allow(dead_code, reason = "shared with the tests of the metrics")]
 #[path = "common/overview.rs"]
 mod overview;

@@ -449,6 +449,10 @@ fn every_command_and_path_has_a_golden() {
     let mut count = 0;
     for (methods, rest) in paths {
         let path = rest.split('`').next().unwrap();
+        // Its golden is docs/openapi.json (tests/control/openapi.rs).
+        if path == "v1/openapi.json" {
+            continue;
+        }
         for method in methods.split(", ") {
             let request = format!("{method} /{path}");
             assert!(titles.iter().any(|title| title.starts_with(&request)), "no golden of {request}");

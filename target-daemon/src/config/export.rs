@@ -15,7 +15,7 @@ use crate::wire::ether::{Mac, MacError};
 use crate::wire::vlan::{UNTAGGED, VLAN_MAX, Vlans};
 
 /// The access list that admits every initiator.
-pub(super) const EVERYBODY: &str = "everybody";
+pub const EVERYBODY: &str = "everybody";
 /// The VLANs of frames without a tag, or with a priority only.
 pub(super) const UNTAGGED_VLAN: &str = "untagged";
 /// All VLANs.

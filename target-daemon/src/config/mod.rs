@@ -21,7 +21,7 @@ pub use cli::{
     XdpMode,
 };
 pub use client::{AskCommand, ExportCommand, Listed, One, Reach, Trace};
-pub use export::{Export, options};
+pub use export::{EVERYBODY, Export, options};
 pub use file::{
     Diagnostic, Diagnostics, ExportSpans, KEYS, Loaded, Span, export_from, host_name, load, parse,
 };

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// A field, and those of its value to show: all if empty.
 #[derive(Debug)]
-pub struct Field(&'static str, Fields);
+pub struct Field(pub(super) &'static str, pub(super) Fields);
 
 /// Fields in the order in which they are written.
 pub type Fields = &'static [Field];
@@ -20,7 +20,7 @@ macro_rules! fields {
 }
 
 /// Stands for every field.
-const EACH: &str = "*";
+pub(super) const EACH: &str = "*";
 
 /// `GET /v1/status`.
 pub const STATUS: Fields = fields![

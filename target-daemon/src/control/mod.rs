@@ -13,7 +13,8 @@
 //! ```text
 //! socket ──► server ──► routes ──► body       what clients send (and stream: their descriptors)
 //!                          ├────► json        what they get: views of the snapshot
-//!                          └────► trace       what they get as it happens
+//!                          ├────► trace       what they get as it happens
+//!                          └────► openapi     the table of routes as a document
 //! client ──► call (one request) ──► print     the same for people
 //! ```
 
@@ -24,6 +25,7 @@ mod caller;
 pub mod client;
 pub mod json;
 pub mod metrics;
+mod openapi;
 mod print;
 mod routes;
 mod server;

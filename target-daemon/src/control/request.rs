@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rustix::event::{EventfdFlags, eventfd};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::Snapshot;
@@ -20,7 +21,7 @@ const WAITING_MAX: usize = 64;
 pub type Answer<T> = Box<dyn FnOnce(T) + Send>;
 
 /// The result of a change, as text for people.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug, Default)]
 pub struct ChangeReport {
     /// One line per change: "0.3 added: /srv/x.img (direct)". Empty if nothing had to
     /// change.

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 use hyper::body::Body as _;
 use log::{info, warn};
@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use super::caller::Caller;
 use super::json::{self, Fields, View};
+use super::openapi::{self, Body as Sent, Kind, Operation, Parameter};
 use super::snapshot::Snapshot;
 use super::{Answer, Change, ControlError, Request, RequestSender, body, trace};
 use crate::config;
@@ -88,26 +89,102 @@ pub fn router(sender: RequestSender, admin_group: Option<String>) -> Router {
     let rights = middleware::from_fn(move |caller, request, next| {
         check_rights(admin_group.clone(), caller, request, next)
     });
-    Router::new()
-        .route("/v1/status", get(|to: To| all(to, json::STATUS)))
-        .route("/v1/stats", get(|to: To| all(to, json::STATS)))
-        .route("/v1/samples", get(sample))
-        .route("/v1/config", get(configuration))
-        .route("/v1/reload", post(reload))
-        .route("/v1/trace", get(traced))
-        .route("/v1/exports", get(|to: To| all(to, json::EXPORTS)).post(add))
-        .route("/v1/exports/{address}", get(|to: To, at: At| one(to, at, json::EXPORT)).delete(remove))
-        .route("/v1/exports/{address}/read-only", post(read_only))
-        .route("/v1/exports/{address}/resize", post(|to: To, At(at): At| change(to, Change::Resize(at))))
-        .route("/v1/exports/{address}/recover", post(recover))
-        .route("/v1/exports/{address}/config", host_setting(HostSetting::Config, json::CONFIG))
-        .route("/v1/exports/{address}/mask", host_setting(HostSetting::Mask, json::MASK))
-        .route("/v1/exports/{address}/reservation", host_setting(HostSetting::Reservation, json::RESERVATION))
+    let add = |routes: Router<_>, operation: Operation<_>| routes.route(operation.path, operation.handler);
+    operations()
+        .into_iter()
+        .fold(Router::new(), add)
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(rights)
         .with_state(Questions::new(sender))
+}
+
+/// Every method of every path.
+fn operations() -> Vec<Operation<Questions>> {
+    const FORCE: Parameter = Parameter("force", Kind::Flag, "even if it loses data");
+    const REFUSE: &[Parameter] = &[Parameter("refuse", Kind::Flag, "hosts set nothing from now on")];
+    const TRACE: &[Parameter] = &[
+        Parameter("every", Kind::Number, "one request in this many"),
+        Parameter("dropped", Kind::Flag, "frames dropped by a worker"),
+        Parameter("export", Kind::Address, "only this export"),
+    ];
+    vec![
+        of_all("/v1/status", "What is served, and its state", json::STATUS),
+        of_all("/v1/stats", "Counters and times", json::STATS),
+        Operation::get("/v1/samples", "What xblade top shows", openapi::Answer::Samples, get(sample)),
+        Operation::get(
+            "/v1/config",
+            "The current configuration",
+            openapi::Answer::Configuration,
+            get(configuration),
+        ),
+        Operation::change("post", "/v1/reload", "Rereads the configuration file", post(reload))
+            .query(&[FORCE]),
+        Operation::get(
+            "/v1/trace",
+            "Requests and dropped frames as they occur",
+            openapi::Answer::Trace,
+            get(traced),
+        )
+        .query(TRACE),
+        of_all("/v1/exports", "All exports", json::EXPORTS),
+        Operation::change("post", "/v1/exports", "Adds an export", post(add)).body(Sent::Export),
+        of_one("/v1/exports/{address}", "One export", json::EXPORT),
+        Operation::change("delete", "/v1/exports/{address}", "Stops serving an export", delete(remove))
+            .query(&[FORCE]),
+        Operation::change(
+            "post",
+            "/v1/exports/{address}/read-only",
+            "Refuses or accepts writes",
+            post(read_only),
+        )
+        .body(Sent::ReadOnly),
+        Operation::change("post", "/v1/exports/{address}/resize", "Rereads the size", post(resize)),
+        Operation::change(
+            "post",
+            "/v1/exports/{address}/recover",
+            "Accepts writes after a failed sync",
+            post(recover),
+        )
+        .body(Sent::Reason),
+        of_one("/v1/exports/{address}/config", "Its config string", json::CONFIG),
+        of_one("/v1/exports/{address}/mask", "Its mask list", json::MASK),
+        of_one("/v1/exports/{address}/reservation", "The holders of its reservation", json::RESERVATION),
+        clear("/v1/exports/{address}/config", "Clears its config string", HostSetting::Config).query(REFUSE),
+        clear("/v1/exports/{address}/mask", "Clears its mask list", HostSetting::Mask).query(REFUSE),
+        clear("/v1/exports/{address}/reservation", "Clears its reservation", HostSetting::Reservation)
+            .query(REFUSE),
+        Operation::get("/v1/openapi.json", "This document", openapi::Answer::OpenApi, get(openapi)),
+    ]
+}
+
+/// Shows fields of the snapshot.
+fn of_all(path: &'static str, summary: &'static str, fields: Fields) -> Operation<Questions> {
+    Operation::get(path, summary, openapi::Answer::Snapshot(fields), get(move |to: To| all(to, fields)))
+}
+
+/// Shows fields of one export.
+fn of_one(path: &'static str, summary: &'static str, fields: Fields) -> Operation<Questions> {
+    Operation::get(
+        path,
+        summary,
+        openapi::Answer::Export(fields),
+        get(move |to: To, at: At| one(to, at, fields)),
+    )
+}
+
+/// Clears what hosts have set.
+fn clear(path: &'static str, summary: &'static str, setting: HostSetting) -> Operation<Questions> {
+    let handler = async move |to: To, At(address): At, uri: Uri| {
+        let refuse = is_given(&uri, "refuse")?;
+        change(to, Change::Clear { address, setting, refuse }).await
+    };
+    Operation::change("delete", path, summary, delete(handler))
+}
+
+async fn openapi() -> Answered {
+    Ok(pretty(&openapi::document(&operations())))
 }
 
 /// Refuses a change by a caller who may only look, before its body is read. A trace is one as
@@ -176,12 +253,8 @@ async fn reload(to: To, uri: Uri) -> Answered {
     change(to, Change::Reload { force }).await
 }
 
-/// Shows what hosts have set, and clears it.
-fn host_setting(setting: HostSetting, fields: Fields) -> MethodRouter<Questions> {
-    get(move |to: To, at: At| one(to, at, fields)).delete(async move |to: To, At(address): At, uri: Uri| {
-        let refuse = is_given(&uri, "refuse")?;
-        change(to, Change::Clear { address, setting, refuse }).await
-    })
+async fn resize(to: To, At(address): At) -> Answered {
+    change(to, Change::Resize(address)).await
 }
 
 fn is_forced(uri: &Uri) -> Result<bool, Error> {

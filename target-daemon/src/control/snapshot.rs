@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, Unit};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config;
@@ -27,7 +28,7 @@ const OPERATOR: &str = "operator";
 pub type ByOperation<T> = BTreeMap<String, T>;
 
 /// The document.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Debug, Default)]
 #[serde(rename_all = "kebab-case")]
 pub struct Snapshot {
     /// The version of xblade.
@@ -65,12 +66,12 @@ pub struct Snapshot {
 }
 
 /// Counters of one object, in the order of the report. Sorted by name in JSON.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(into = "BTreeMap<String, u64>", from = "BTreeMap<String, u64>")]
 pub struct Counters(pub Vec<Count>);
 
 /// An interface.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Debug, Default)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Interface {
     /// Its name.
@@ -100,7 +101,7 @@ pub struct Interface {
 }
 
 /// A lane.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Debug, Default)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Lane {
     /// Its name.
@@ -120,7 +121,7 @@ pub struct Lane {
 }
 
 /// A worker.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Debug, Default)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Worker {
     /// Its number.
@@ -140,7 +141,7 @@ pub struct Worker {
 }
 
 /// An export.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Debug, Default)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Export {
     /// Its AoE address.
@@ -203,7 +204,7 @@ pub struct Export {
 }
 
 /// The limits of an export. Null where there is none.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Debug, Default)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Limits {
     /// Requests per second, of all hosts together.
@@ -221,7 +222,7 @@ pub struct Limits {
 }
 
 /// A limit for each of some hosts, over several exports.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Debug, Default)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct HostLimit {
     /// The hosts.
@@ -264,7 +265,7 @@ impl From<&config::HostLimit> for HostLimit {
 }
 
 /// Requests of hosts to change a config string, mask list or reservation.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Debug, Default)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Changes {
     /// The number of changes.
@@ -282,7 +283,7 @@ pub struct Changes {
 }
 
 /// A latency distribution.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Debug, Default)]
 #[serde(rename_all = "kebab-case")]
 pub struct Times {
     /// The number of measurements.
@@ -303,7 +304,7 @@ pub struct Times {
 }
 
 /// An export that is not served, because hosts have used other data at its address.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Debug)]
 pub struct Refused {
     /// Its AoE address.
     pub address: String,

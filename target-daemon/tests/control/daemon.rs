@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::http;
 use crate::image::{Dir, Image, pattern, sector};
+use crate::openapi::Document;
 use crate::process::{serving, serving_file, xblade};
 use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, Report, Space, apply, at, needs_root, until};
 
@@ -93,6 +94,7 @@ fn a_running_daemon_tells_what_it_serves_and_has_counted() {
         rig.host.write(at(0, 1), lba, &pattern(lba, 1));
         rig.host.read(at(0, 1), lba, 1);
     }
+    Document::of(&rig.socket).check_all(&rig.socket, "0.1");
     let status = rig.json("status");
     assert_eq!(status["pid"], rig.daemon.pid());
     let interface = &status["interfaces"][0];

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::wire::aoe::{self, Address, Header};
@@ -10,7 +11,7 @@ use crate::wire::{Body, Request, Response, ata};
 use crate::worker::{TraceOutcome, Traced};
 
 /// One line of a trace.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
 #[serde(untagged)]
 pub enum Line {
     /// Events were lost.
@@ -23,7 +24,7 @@ pub enum Line {
 }
 
 /// A request, or a dropped frame. Unknown fields are left out.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Eq, Default, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub struct TraceEvent {
     /// When it was handled: UTC, RFC 3339 with nanoseconds.
@@ -68,7 +69,7 @@ pub struct TraceEvent {
 }
 
 /// A frame that got no reply.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug)]
 pub struct DroppedFrame {
     /// Why it was dropped.
     pub dropped: String,

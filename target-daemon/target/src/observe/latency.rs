@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Zeroed;
@@ -137,7 +138,7 @@ pub fn middle_of(ns: u64) -> u64 {
 
 /// How times are distributed: for each occupied cell its highest time in nanoseconds and
 /// its count, in ascending order.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Distribution(pub Vec<(u64, u64)>);
 
 impl Distribution {

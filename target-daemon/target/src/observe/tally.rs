@@ -1,5 +1,6 @@
 //! Counters of an export.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Latency, Operation, counters};
@@ -32,7 +33,7 @@ impl Outcome {
 
 counters! {
     /// Counters of an export. The names of the fields are those of the JSON document.
-    #[derive(Serialize, Deserialize)]
+    #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "kebab-case", default)]
     pub struct ExportCounters {
         /// Bytes read and sent.
