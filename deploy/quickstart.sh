@@ -18,6 +18,7 @@ cd "$TOP"
 PATH=$PATH:/usr/sbin:/sbin
 . deploy/lib/cargo.sh
 . deploy/lib/netns.sh
+. deploy/lib/progress.sh
 
 SECONDS_EACH=${SECONDS_EACH:-5}
 TARGET=xbq-target-$$ HOST=xbq-host-$$
@@ -51,7 +52,7 @@ deploy/setup.sh build bench
 cargo_find
 
 step "building xblade and its load generator (a few minutes the first time)"
-as_user cargo build --release -p xblade -p xblade-bench
+progress "building" as_user cargo build --release -p xblade -p xblade-bench
 bin=$(readlink -f "${CARGO_TARGET_DIR:-$TOP/target}/release")
 
 step "a veth pair between two namespaces, MTU 9000"
@@ -84,7 +85,7 @@ step "the host looks for exports"
 in_host discover --interface host
 
 step "$SECONDS_EACH s of reads and durable writes, every sector verified"
-in_host load --interface host --export 0.1 --op mixed --verify --span 131072 --seconds "$SECONDS_EACH"
+progress "reading and writing" in_host load --interface host --export 0.1 --op mixed --verify --span 131072 --seconds "$SECONDS_EACH"
 
 step "xblade stops, and tells what it did"
 kill "$daemon"

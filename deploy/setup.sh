@@ -12,6 +12,8 @@
 # Installing needs root. Installed packages are left as they are, and the package lists
 # are updated only if something is missing.
 set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+. deploy/lib/progress.sh
 
 # "a|b" means a, or b if the archive has no a. Without recommended packages gcc would have
 # no C library headers, so libc6-dev is listed.
@@ -87,7 +89,7 @@ install_without_services() {
         ours=yes
     fi
     local status=0
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null || status=$?
+    DEBIAN_FRONTEND=noninteractive apt_progress "installing" install -y -qq --no-install-recommends "$@" || status=$?
     [ -z "$ours" ] || rm -f $policy
     for service in $SERVICES; do
         # A service that was installed before is wanted.
@@ -100,7 +102,7 @@ install_without_services() {
 }
 
 echo "setup: reading the package lists"
-apt-get update -qq
+progress "reading" apt-get update -qq
 packages=()
 for entry in $entries; do packages+=("$(choose "$entry")"); done
 echo "setup: installing ${packages[*]}"

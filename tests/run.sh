@@ -17,7 +17,9 @@ TOP=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
 cd "$TOP"
 PATH=$PATH:/usr/sbin:/sbin
 DENY_VERSION=0.20.2
-HDRHISTOGRAM_VERSION=0.10.8
+# Python packages that tests use: they read the files of xblade-bench, run the playbook, and
+# judge the OpenAPI document. Without one its test is skipped.
+PYTHON_PACKAGES='hdrhistogram==0.10.8 ansible-core==2.18.19 openapi-spec-validator==0.9.0'
 
 quick=no
 for arg in "$@"; do
@@ -35,6 +37,7 @@ fi
 
 . tests/lib/stages.sh
 . deploy/lib/cargo.sh
+. deploy/lib/progress.sh
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$TOP/target}
 LOG_DIR=$CARGO_TARGET_DIR/test-log
 
@@ -48,7 +51,9 @@ packages() {
 
 # One profile for everything: the test programs, and the daemon for the VM.
 build() {
-    as_user cargo build --workspace --all-targets --message-format=json-render-diagnostics >"$LOG_DIR/build.json"
+    # shellcheck disable=SC2016 # the inner shell has the argument
+    progress "building" as_user sh -c \
+        'exec cargo build --workspace --all-targets --message-format=json-render-diagnostics >"$1"' - "$LOG_DIR/build.json"
 }
 
 deny() {
@@ -57,8 +62,8 @@ deny() {
     if [ ! -x "$deny" ]; then
         # Without optimisation: it runs for seconds, but compiles for minutes. Uses its
         # own target directory, which cargo removes afterwards.
-        as_user env -u CARGO_TARGET_DIR cargo install --quiet --locked --debug --root "$CARGO_TARGET_DIR/tools" \
-            "cargo-deny@$DENY_VERSION"
+        progress "installing cargo-deny" as_user env -u CARGO_TARGET_DIR cargo install --quiet --locked --debug \
+            --root "$CARGO_TARGET_DIR/tools" "cargo-deny@$DENY_VERSION"
     fi
     as_user "$deny" --log-level error check --hide-inclusion-graph bans licenses sources
     if as_user timeout 60 "$deny" fetch db; then
@@ -68,14 +73,15 @@ deny() {
     fi
 }
 
-# A Python package that reads the files of xblade-bench. Without it a test is skipped.
-hdrhistogram() {
-    local venv=$CARGO_TARGET_DIR/tools/hdrhistogram
-    if ! "$venv/bin/python3" -c 'import hdrh' 2>/dev/null; then
+python_packages() {
+    local venv=$CARGO_TARGET_DIR/tools/python
+    if [ "$(cat "$venv/packages" 2>/dev/null)" != "$PYTHON_PACKAGES" ]; then
+        # shellcheck disable=SC2086 # a list of words
         as_user python3 -m venv --clear "$venv" &&
-            as_user "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check \
-                "hdrhistogram==$HDRHISTOGRAM_VERSION" ||
-            echo "hdrhistogram $HDRHISTOGRAM_VERSION could not be installed from PyPI"
+            progress "installing" as_user "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check \
+                $PYTHON_PACKAGES &&
+            printf '%s' "$PYTHON_PACKAGES" | as_user tee "$venv/packages" >/dev/null ||
+            echo "these could not be installed from PyPI: $PYTHON_PACKAGES"
     fi
 }
 
@@ -108,7 +114,7 @@ stage shell tests/lib/check-shell
 stage clippy as_user cargo clippy --workspace --all-targets --quiet -- -D warnings
 stage dependencies deny
 stage build build; needed
-stage hdrhistogram hdrhistogram
+stage "Python packages" python_packages
 stage tests tests/lib/run-tests.py "$LOG_DIR/build.json" "$TOP"
 stage "doc tests" as_user cargo test --workspace --doc --quiet
 stage "instruction counts" as_user bench/counts/run

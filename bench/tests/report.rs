@@ -70,7 +70,7 @@ fn a_file_that_is_no_result_is_named() {
 
 #[test]
 fn hdrhistogram_in_python_reads_distributions_and_logs_and_agrees() {
-    let tools = Path::new(BENCH).ancestors().nth(2).unwrap().join("tools/hdrhistogram/bin/python3");
+    let tools = Path::new(BENCH).ancestors().nth(2).unwrap().join("tools/python/bin/python3");
     let python = if tools.exists() { tools } else { PathBuf::from("python3") };
     let can = Command::new(&python).args(["-c", "import hdrh"]).output().is_ok_and(|o| o.status.success());
     if !can {

@@ -26,6 +26,8 @@ mod kinds;
 
 #[path = "process/address.rs"]
 mod address;
+#[path = "process/automation.rs"]
+mod automation;
 #[path = "process/changes.rs"]
 mod changes;
 #[path = "process/command_line.rs"]

@@ -1,14 +1,19 @@
 //! The OpenAPI document says what the server answers, and nothing less.
 
+use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use crate::fake::Fake;
 use crate::http::{ask, get};
+use crate::image::Dir;
+use crate::process::XBLADE;
 use crate::sample;
 use crate::trace::Watcher;
+use xblade_kit::skipped;
 
 /// The document of the server on this socket.
 pub struct Document(Value);
@@ -166,6 +171,24 @@ fn changes_are_as_the_document_says() {
         assert!(!document.body_faults("POST", exports, &body).is_empty(), "{body}");
         assert_eq!(ask(&fake.path, "POST", exports, &body.to_string()).status, 400, "{body}");
     }
+}
+
+#[test]
+fn the_document_is_openapi() {
+    let tools = Path::new(XBLADE).ancestors().nth(2).unwrap().join("tools/python/bin/openapi-spec-validator");
+    let check = |path: &Path| Command::new(&tools).arg(path).output();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
+    let Ok(output) = check(&docs) else {
+        skipped("the_document_is_openapi", "needs openapi-spec-validator (tests/run.sh installs it)");
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let dir = Dir::new();
+    let mut broken: Value = serde_json::from_str(&fs::read_to_string(docs).unwrap()).unwrap();
+    broken["components"]["parameters"]["address"]["in"] = "nowhere".into();
+    let path = dir.path().join("broken.json");
+    fs::write(&path, broken.to_string()).unwrap();
+    assert!(!check(&path).unwrap().status.success(), "the validator accepts anything");
 }
 
 #[test]
