@@ -55,6 +55,9 @@ pub enum AskCommand {
         /// As if each export in it had `force`.
         #[arg(long)]
         force: bool,
+        /// Change nothing, and print what would change.
+        #[arg(long)]
+        dry_run: bool,
         /// Whom to ask.
         #[command(flatten)]
         reach: Reach,

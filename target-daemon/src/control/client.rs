@@ -28,8 +28,9 @@ pub fn run(command: &AskCommand) -> Result<(), CallError> {
         AskCommand::Status(reach) => ask(reach, "GET", "/v1/status", Value::Null, print::status),
         AskCommand::Stats(reach) => ask(reach, "GET", "/v1/stats", Value::Null, print::stats),
         AskCommand::Trace(options) => trace::run(options),
-        AskCommand::Reload { force, reach } => {
-            change(reach, "POST", &forced("/v1/reload", *force), Value::Null)
+        AskCommand::Reload { force, dry_run, reach } => {
+            let path = with_flags("/v1/reload", &[("force", *force), ("dry-run", *dry_run)]);
+            change(reach, "POST", &path, Value::Null)
         }
         AskCommand::Export(command) => export(command),
         AskCommand::ConfigStrings(listed) => list(listed, "/config", CONFIG, print::config_strings),
@@ -118,7 +119,13 @@ fn of(address: Address, what: &str) -> String {
 }
 
 fn forced(path: &str, force: bool) -> String {
-    format!("{path}{}", if force { "?force=true" } else { "" })
+    with_flags(path, &[("force", force)])
+}
+
+fn with_flags(path: &str, flags: &[(&str, bool)]) -> String {
+    let given = flags.iter().filter(|(_, given)| *given).map(|(name, _)| format!("{name}=true"));
+    let query = given.collect::<Vec<_>>().join("&");
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
 fn list(
@@ -128,8 +135,8 @@ fn list(
     words: fn(&Snapshot) -> String,
 ) -> Result<(), CallError> {
     if let Some(address) = clear {
-        let refuse = if *refuse { "?refuse=true" } else { "" };
-        return change(reach, "DELETE", &format!("{}{refuse}", of(*address, what)), Value::Null);
+        let path = with_flags(&of(*address, what), &[("refuse", *refuse)]);
+        return change(reach, "DELETE", &path, Value::Null);
     }
     let exports: Snapshot = Client::new(&reach.control).get("/v1/exports")?;
     let to_value = |exports| serde_json::to_value(exports).unwrap_or_default();

@@ -111,6 +111,8 @@ pub enum Change {
     Reload {
         /// Treats each export in it as if it had `force`.
         force: bool,
+        /// Changes nothing, and reports what would change.
+        dry_run: bool,
     },
     /// Accepts writes again to the file of an export after a failed sync.
     Recover {

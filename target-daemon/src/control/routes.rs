@@ -103,6 +103,8 @@ pub fn router(sender: RequestSender, admin_group: Option<String>) -> Router {
 /// Every method of every path.
 fn operations() -> Vec<Operation<Questions>> {
     const FORCE: Parameter = Parameter("force", Kind::Flag, "even if it loses data");
+    const RELOAD: &[Parameter] =
+        &[FORCE, Parameter("dry-run", Kind::Flag, "changes nothing, and answers what would change")];
     const REFUSE: &[Parameter] = &[Parameter("refuse", Kind::Flag, "hosts set nothing from now on")];
     const TRACE: &[Parameter] = &[
         Parameter("every", Kind::Number, "one request in this many"),
@@ -119,8 +121,7 @@ fn operations() -> Vec<Operation<Questions>> {
             openapi::Answer::Configuration,
             get(configuration),
         ),
-        Operation::change("post", "/v1/reload", "Rereads the configuration file", post(reload))
-            .query(&[FORCE]),
+        Operation::change("post", "/v1/reload", "Rereads the configuration file", post(reload)).query(RELOAD),
         Operation::get(
             "/v1/trace",
             "Requests and dropped frames as they occur",
@@ -177,7 +178,7 @@ fn of_one(path: &'static str, summary: &'static str, fields: Fields) -> Operatio
 /// Clears what hosts have set.
 fn clear(path: &'static str, summary: &'static str, setting: HostSetting) -> Operation<Questions> {
     let handler = async move |to: To, At(address): At, uri: Uri| {
-        let refuse = is_given(&uri, "refuse")?;
+        let [refuse] = flags(&uri, ["refuse"])?;
         change(to, Change::Clear { address, setting, refuse }).await
     };
     Operation::change("delete", path, summary, delete(handler))
@@ -234,7 +235,7 @@ async fn add(to: To, Extension(caller): Extension<Caller>, Body(bytes): Body) ->
 }
 
 async fn remove(to: To, At(address): At, uri: Uri) -> Answered {
-    let force = is_forced(&uri)?;
+    let [force] = flags(&uri, ["force"])?;
     change(to, Change::Remove { address, force }).await
 }
 
@@ -249,27 +250,28 @@ async fn recover(to: To, At(address): At, Body(bytes): Body) -> Answered {
 }
 
 async fn reload(to: To, uri: Uri) -> Answered {
-    let force = is_forced(&uri)?;
-    change(to, Change::Reload { force }).await
+    let [force, dry_run] = flags(&uri, ["force", "dry-run"])?;
+    change(to, Change::Reload { force, dry_run }).await
 }
 
 async fn resize(to: To, At(address): At) -> Answered {
     change(to, Change::Resize(address)).await
 }
 
-fn is_forced(uri: &Uri) -> Result<bool, Error> {
-    is_given(uri, "force")
-}
-
-/// Whether the query has this flag, the only one that the path takes.
-fn is_given(uri: &Uri, flag: &str) -> Result<bool, Error> {
-    let query = uri.query().unwrap_or_default();
-    match query.strip_prefix(flag) {
-        None if query.is_empty() => Ok(false),
-        Some("=false") => Ok(false),
-        Some("=true") => Ok(true),
-        _ => Err(bad(format!("{query}: means nothing here: give {flag}=true, or nothing"))),
+/// Which of these flags, the only ones that the path takes, are set in the query.
+fn flags<const N: usize>(uri: &Uri, names: [&str; N]) -> Result<[bool; N], Error> {
+    let mut given = [false; N];
+    for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let flag = pair.split_once('=').and_then(|(name, value)| {
+            Some((names.iter().position(|other| *other == name)?, value.parse().ok()?))
+        });
+        let Some((index, value)) = flag else {
+            let known = names.map(|name| format!("{name}=true")).join(", ");
+            return Err(bad(format!("{pair}: means nothing here: give {known}, or nothing")));
+        };
+        given[index] = value;
     }
+    Ok(given)
 }
 
 async fn traced(State(to): To, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {

@@ -46,7 +46,8 @@ fn change(wanted: Change, answer: Answer<Changed>, served: &mut Served<'_>) {
     let clearing;
     let (what, address, outcome) = match wanted {
         // systemd sees it as a reload by signal; the caller gets the result.
-        Change::Reload { force } => {
+        Change::Reload { force, dry_run: true } => return answer(dry_run(served, force)),
+        Change::Reload { force, dry_run: false } => {
             served.notifier.reloading();
             answer(reload(served, force));
             let status = served.status();
@@ -125,6 +126,14 @@ pub fn reload(served: &mut Served<'_>, force: bool) -> Changed {
         changed.lines.extend(served.pool.replaced());
         changed
     })
+}
+
+/// What a reload would change.
+fn dry_run(served: &mut Served<'_>, force: bool) -> Changed {
+    let (next, refused) = without_refused(read_again(served)?, served, force);
+    let mut report = reload::plan(served, &next, force)?;
+    report.lines.extend(refused.iter().map(|refused| format!("NOT SERVED: {}", refused.why)));
+    Ok(report)
 }
 
 /// Removes from `next` the exports that were not served so far and still may not be.

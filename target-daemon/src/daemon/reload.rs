@@ -65,7 +65,7 @@ pub fn apply(
     // New hosts may be admitted before their exports are served, but not the other way
     // round.
     let Prepared { mut opened, later, changed } =
-        prepare(served, &difference, (&next, &host_rates), force, &held)
+        prepare(served, &difference, (&next, &host_rates), force, &held, Opening::Free)
             .and_then(|prepared| widen(&mut served.interfaces, &served.options, &next).map(|()| prepared))
             .map_err(refusal)?;
     let mut report = ChangeReport::default();
@@ -109,6 +109,35 @@ pub fn apply(
     Ok(report)
 }
 
+/// Returns what [`apply`] would change, without changing or opening anything.
+///
+/// # Errors
+///
+/// Why [`apply`] would refuse it, except for what only opening the stores would show.
+pub fn plan(served: &mut Served<'_>, next: &Serve, force: bool) -> Changed {
+    let host_rates = served.host_rates.next(&next.host_limits);
+    let difference = compare((&served.options, &served.host_rates), (next, &host_rates), None);
+    let held = served_files(&served.pool, &difference);
+    prepare(served, &difference, (next, &host_rates), force, &held, Opening::None).map_err(refusal)?;
+    let Difference { added, removed, reopened, changed } = &difference;
+    let mut report = ChangeReport::default();
+    let path = |export: &Export| export.store.label().display().to_string();
+    report.lines.extend(added.iter().map(|one| format!("{} would be added: {}", one.address, path(one))));
+    let reopened = reopened.iter();
+    report.lines.extend(reopened.map(|(_, one)| format!("{} would be reopened: {}", one.address, path(one))));
+    report.lines.extend(changed.iter().map(|one| format!("{} would be changed", one.address)));
+    report.lines.extend(removed.iter().map(|one| format!("{} would be removed", one.address)));
+    Ok(report)
+}
+
+/// Which stores [`prepare`] opens.
+#[derive(PartialEq)]
+enum Opening {
+    /// Those that no served export uses.
+    Free,
+    None,
+}
+
 /// What a change needs.
 struct Prepared<'a> {
     /// The exports whose stores are open.
@@ -127,6 +156,7 @@ fn prepare<'a>(
     (next, host_rates): Configured<'_>,
     force: bool,
     held: &HeldFiles,
+    opening: Opening,
 ) -> Result<Prepared<'a>, Failure> {
     let Served { pool, interfaces, .. } = served;
     exports::check_count(next.exports.len())?;
@@ -145,8 +175,10 @@ fn prepare<'a>(
         pool.refuse_nameless(*address, force || is_forced)?;
     }
     // The others share a file with an export that must be closed first.
-    let is_free =
-        |export: &&Export| !difference.leaving().any(|other| other.store.label() == export.store.label());
+    let is_free = |export: &&Export| {
+        opening == Opening::Free
+            && !difference.leaving().any(|other| other.store.label() == export.store.label())
+    };
     let (free, blocked): (Vec<&Export>, Vec<&Export>) = difference.added.iter().partition(is_free);
     let opened = open_all(pool, interfaces, &free, (next, host_rates), force, held)?;
     // Checked before any store is closed for one that then cannot be opened.

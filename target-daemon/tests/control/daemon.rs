@@ -279,6 +279,66 @@ fn a_reload_by_command_takes_the_file() {
     daemon.stop().report().assert_sound();
 }
 
+/// What would be added, reopened, changed, removed and refused, as the reload does afterwards.
+#[apply(needs_root!)]
+fn a_dry_run_says_what_a_reload_does_and_does_nothing() {
+    let (pair, dir) = (Pair::new(), Dir::new());
+    for name in ["a", "b", "c", "d"] {
+        dir.image(name, 64);
+    }
+    let (file, socket) = (dir.path().join("xblade.toml"), dir.path().join("run/xblade.sock"));
+    let write = |exports: &[&str]| {
+        let folder = dir.path().display();
+        let head = format!(
+            "interfaces = ['{OURS}']\nprobe = false\n[service]\nstate = '{folder}/state'\ncontrol = '{}'\nfolders = ['{folder}']\n",
+            socket.display()
+        );
+        let one = |export: &&str| {
+            let (address, rest) = export.split_once('=').unwrap();
+            let (name, more) = rest.split_once(',').unwrap_or((rest, ""));
+            format!("[[export]]\naddress = '{address}'\npath = '{folder}/{name}'\n{more}\n")
+        };
+        fs::write(&file, head + &exports.iter().map(one).collect::<String>()).unwrap();
+    };
+    write(&["0.1=a", "0.2=b", "0.3=c"]);
+    let daemon = serving_file(&pair.ours, &file.display().to_string());
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    host.until_served(at(0, 1));
+    host.read(at(0, 3), 0, 1);
+    let status = || -> Value { serde_json::from_str(&run(&socket, "status --json").1).unwrap() };
+    let states = || fs::read_dir(dir.path().join("state")).unwrap().count();
+    let before = (status()["exports"].clone(), states());
+    let mark = daemon.mark();
+
+    assert_eq!(run(&socket, "reload --dry-run").1, "nothing had to change\n");
+    write(&["0.1=a,iops = 300", "0.3=c,sync = 'each'", "0.4=d"]);
+    let (code, dry, err) = run(&socket, "reload --dry-run");
+    assert_eq!(code, 0, "{err}");
+    let expected =
+        ["0.4 would be added: ", "0.3 would be reopened: ", "0.1 would be changed", "0.2 would be removed"];
+    assert!(dry.lines().zip(expected).all(|(line, start)| line.starts_with(start)), "{dry}");
+    assert_eq!(dry.lines().count(), 4, "{dry}");
+    assert_eq!((status()["exports"].clone(), states()), before);
+    let logged: Vec<String> = daemon.log().lines().skip(mark).map(str::to_owned).collect();
+    assert!(logged.iter().all(|line| line.contains("asked by")), "{logged:?}");
+    let (_, done, _) = run(&socket, "reload");
+    let kinds = |text: &str| {
+        let kind = |line: &str| line.replace("would be ", "").split(':').next().unwrap().to_owned();
+        let mut kinds: Vec<String> = text.lines().map(kind).collect();
+        kinds.sort();
+        kinds
+    };
+    assert_eq!(kinds(&dry), kinds(&done));
+
+    // Refused alike: a file that cannot be opened, other data, a mistake in the file.
+    for exports in [&["0.1=a", "0.5=none"][..], &["0.1=a", "0.3=b"], &["0.1=a", "0.1=b"]] {
+        write(exports);
+        let [dry, real] = ["reload --dry-run", "reload"].map(|words| run(&socket, words));
+        assert!(dry.0 != 0 && dry == real, "{dry:?} {real:?}");
+    }
+    daemon.stop().report().assert_sound();
+}
+
 #[apply(needs_root!)]
 fn a_second_daemon_does_not_take_the_socket() {
     let rig = Rig::new();

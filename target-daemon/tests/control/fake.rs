@@ -165,9 +165,12 @@ fn answer(ask: Request, log: &Mutex<Vec<String>>) {
                 one(address, if read_only { "read-only" } else { "takes writes" })
             }
             Change::Resize(address) => one(address, "measured"),
-            Change::Reload { force } => {
+            Change::Reload { force, dry_run: false } => {
                 note(if force { "reloaded by force" } else { "reloaded" }.to_owned());
                 Ok(ChangeReport::default())
+            }
+            Change::Reload { force, dry_run: true } => {
+                done(format!("0.3 would be added{}", if force { " by force" } else { "" }))
             }
             Change::Clear { address, setting, refuse } => {
                 one(address, &format!("{} cleared{}", setting.name(), if refuse { ", refused" } else { "" }))
