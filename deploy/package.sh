@@ -13,6 +13,10 @@
 #                     it the package has an address that does not exist. That is
 #                     sufficient for your own machines, but lintian refuses it
 #
+# The package runs where glibc is at least as new as its programs need, which is printed. From
+# Debian 12 that is 2.34 (docs/OPERATING.md, "Service and package"); a newer build machine may
+# make it newer.
+#
 # Installs cargo-deb in target/tools. The build needs the packages of "deploy/setup.sh
 # build", and installs them if it runs as root. The last line of output is the path of the
 # package. Under sudo it compiles as the user who called it.
@@ -70,9 +74,30 @@ if "$folder/xblade" --version | grep -q plant; then
 fi
 
 say "writing manual pages and completions"
-as_user rm -rf "$folder/manual"
-as_user "$folder/xblade-manual" "$folder/manual"
+manual=$folder/manual
+as_user rm -rf "$manual"
+as_user "$folder/xblade-manual" "$manual"
+# The time of the last change, so that the same source gives the same files.
+changed=$(git log -1 --format=%ct 2>/dev/null) || changed=$(stat -c %Y CHANGELOG.md)
+version=$("$folder/xblade" --version)
+version=${version#xblade }
+as_user tee "$manual/changelog.Debian" >/dev/null <<EOF
+xblade (${version%%[+ ]*}-$revision) unstable; urgency=medium
+
+  * See CHANGELOG.md.
+
+ -- ${maintainer:-The xblade authors <xblade@localhost>}  $(date -u -R -d "@${SOURCE_DATE_EPOCH:-$changed}")
+EOF
+as_user gzip -9n "$manual"/*.[158] "$manual/changelog.Debian"
 as_user ln -sf xblade "$folder/xblade-vblade"
+# Documents link to these as in the source, and users look for examples.
+for file in xblade.toml vbladed prometheus/alerts.yml grafana/xblade.json ansible/xblade.yml; do
+    as_user mkdir -p "$manual/"{examples,deploy}"/$(dirname $file)"
+    as_user cp deploy/$file "$manual/examples/$file"
+    as_user ln -sr "$manual/examples/$file" "$manual/deploy/$file"
+done
+glibc=$(objdump -T "$folder"/xblade{,-bench} | grep -oE 'GLIBC_[0-9.]+' | sort -Vu | tail -1)
+say "the programs need glibc ${glibc#GLIBC_} or newer"
 say "packing"
 as_user mkdir -p "$output"
 more=()

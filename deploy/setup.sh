@@ -24,7 +24,7 @@ BENCH='vblade fio iproute2 ethtool util-linux'
 TEST='qemu-system-x86 busybox-static cpio kmod xz-utils zstd
     fio aoetools vblade e2fsprogs xfsprogs fdisk hdparm util-linux
     systemd man-db iproute2 ethtool tcpdump python3 python3-venv valgrind bpftool|linux-tools-common
-    prometheus python3-prometheus-client shellcheck'
+    prometheus python3-prometheus-client shellcheck lintian binutils'
 
 # Those of these packages that would start a service.
 SERVICES='prometheus'

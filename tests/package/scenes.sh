@@ -57,8 +57,7 @@ stop() {
 dpkg -i xblade_*-1_*.deb >/run/dpkg 2>&1 || die "dpkg -i: $(cat /run/dpkg)"
 grep -q 'serves nothing yet' /run/dpkg || die "nothing said of the configuration: $(cat /run/dpkg)"
 there /usr/sbin/xblade /usr/bin/xblade-bench /usr/sbin/xblade-vblade /usr/sbin/xblade-vbladed $UNIT /etc/xblade \
-    /usr/share/doc/xblade/examples/xblade.toml /usr/share/man/man8/xblade-serve.8 /usr/share/man/man5/xblade.toml.5 \
-    /usr/share/man/man1/xblade-bench.1 /usr/share/man/man1/xblade-bench-load.1
+    /usr/share/doc/xblade/examples/{xblade.toml,prometheus/alerts.yml,grafana/xblade.json,ansible/xblade.yml}
 gone $CONFIG
 id -nG xblade | grep -qw disk || die "xblade is not in the group disk: $(id xblade)"
 there /etc/systemd/system/multi-user.target.wants/xblade.service
@@ -71,10 +70,27 @@ xblade --version >/dev/null
 { xblade-vblade 2>&1 || true; } | grep -q 'shelf' || die "xblade-vblade is not vblade"
 for program in xblade xblade-bench; do bash -n /usr/share/bash-completion/completions/$program; done
 [ "$(dpkg-divert --list '*xblade*')" = "" ] && ! dpkg -S /usr/sbin/vbladed 2>/dev/null | grep -q '^xblade' || die "takes files of vblade"
-man -l /usr/share/man/man5/xblade.toml.5 2>/run/man | grep -q control-group || die "xblade.toml(5): $(cat /run/man)"
-[ ! -s /run/man ] || die "xblade.toml(5): $(cat /run/man)"
-man -l /usr/share/man/man1/xblade-bench-load.1 2>/run/man | grep -q -- --warm-up || die "xblade-bench-load(1): $(cat /run/man)"
-ok "programs, completions and manual pages work"
+xblade tune --help | grep -q -- --apply || die "no xblade tune"
+ok "programs and completions work"
+
+# Every program has a page, every page what one looks for in it, and man has nothing to say.
+pages=(/usr/share/man/man[158]/xblade*)
+for program in xblade{,-serve,-tune,-vblade,-vbladed,-bench,-bench-load}; do
+    there "$(man -w $program)"
+done
+[ ${#pages[@]} -gt 25 ] || die "only ${#pages[@]} manual pages"
+for page in "${pages[@]}"; do
+    text=$(LC_ALL=C.UTF-8 MANWIDTH=80 man --warnings -E UTF-8 -l "$page" 2>&1 >/run/man | head -3)
+    [ -z "$text" ] || die "$page: $text"
+    for section in FILES 'EXIT STATUS' EXAMPLES 'SEE ALSO'; do
+        [[ $page == *.5.gz && $section == E* ]] || grep -qx "$section" /run/man || die "$page has no $section"
+    done
+done
+man xblade.toml | grep -q control-group || die "xblade.toml(5) lacks control-group"
+ok "${#pages[@]} manual pages have files, exit status, examples and other pages"
+
+python3 links.py /usr/share/doc/xblade >/run/links || die "$(cat /run/links)"
+ok "$(cat /run/links) in the installed documents lead somewhere"
 
 out=$(systemd-analyze verify $UNIT 2>&1) || true
 out=$(grep -v 'Failed to parse service type, ignoring: notify-reload' <<<"$out" | grep xblade || true)

@@ -13,6 +13,6 @@ mount -t sysfs -o ro sysfs sys
 mount -t tmpfs tmpfs run
 # A fresh system has none of our files, whatever this machine has.
 mkdir -p opt/xblade-test srv
-cp "$work"/*.deb "$scripts"/{run-unit.py,scenes.sh,ask.py} opt/xblade-test/
+cp "$work"/*.deb "$scripts"/{run-unit.py,scenes.sh,ask.py,links.py} opt/xblade-test/
 rm -rf etc/xblade var/lib/xblade
 exec chroot . bash -euo pipefail /opt/xblade-test/scenes.sh

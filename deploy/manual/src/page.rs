@@ -52,13 +52,14 @@ fn entry(head: &[String], row: &[String]) -> String {
 }
 
 /// A dot or quote at the start of a line would be a troff request.
-fn lines(text: &str) -> String {
+pub fn lines(text: &str) -> String {
     let line =
         |line: &str| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() };
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn escape(text: &str) -> String {
+/// The text in troff.
+pub fn escape(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-").replace('\u{a0}', "\\~")
 }
 

@@ -10,7 +10,7 @@ BOX_PID='' BOX_LOOP='' BOX_NODE=''
 box_up() {
     local dir=$RUN/box scripts=$RUN/box-scripts child
     mkdir -p "$dir/root" "$dir/over" "$scripts" "$RUN/srv"
-    cp "$TOP"/tests/package/{run-unit.py,ask.py} "$scripts/"
+    cp "$TOP"/tests/package/{run-unit.py,ask.py,links.py} "$scripts/"
     cp "$HERE/box/holder.sh" "$scripts/scenes.sh"
     mv "$RUN"/deb/*.deb "$dir/"
     ip netns exec "$NS_T" unshare --mount --pid --fork --kill-child --propagation private \
