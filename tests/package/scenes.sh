@@ -76,7 +76,7 @@ ok "programs and completions work"
 # Every program has a page, every page what one looks for in it, and man has nothing to say.
 pages=(/usr/share/man/man[158]/xblade*)
 for program in xblade{,-serve,-tune,-vblade,-vbladed,-bench,-bench-load}; do
-    there "$(man -w $program)"
+    there "$(man -w "$program")"
 done
 [ ${#pages[@]} -gt 25 ] || die "only ${#pages[@]} manual pages"
 for page in "${pages[@]}"; do

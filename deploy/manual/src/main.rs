@@ -35,12 +35,19 @@ fn main() -> Result<()> {
     }
     let comment = VBLADED.lines().skip(1).map_while(|line| line.strip_prefix('#')).map(str::trim);
     let comment: Vec<_> = comment.collect();
-    let mut text =
-        page::from_markdown("xblade-vbladed", "8", "serve like vblade, in the background", &comment.join("\n"));
+    let mut text = page::from_markdown(
+        "xblade-vbladed",
+        "8",
+        "serve like vblade, in the background",
+        &comment.join("\n"),
+    );
     text += &tail::sections("xblade-vbladed", VBLADED_CODES, &["xblade-vblade(8)".to_owned()]);
     fs::write(folder.join("xblade-vbladed.8"), text)?;
     let text = page::from_markdown("xblade.toml", "5", "what xblade serves, and how", CONFIGURATION);
-    fs::write(folder.join("xblade.toml.5"), text + ".SH FILES\n\\fI/etc/xblade/xblade.toml\\fR\n.SH SEE ALSO\n\\fBxblade\\fR(8), \\fBxblade\\-check\\fR(8)\n")?;
+    fs::write(
+        folder.join("xblade.toml.5"),
+        text + ".SH FILES\n\\fI/etc/xblade/xblade.toml\\fR\n.SH SEE ALSO\n\\fBxblade\\fR(8), \\fBxblade\\-check\\fR(8)\n",
+    )?;
     for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
         clap_complete::generate_to(shell, &mut Cli::command(), "xblade", folder)?;
         clap_complete::generate_to(shell, &mut xblade_bench::command(), "xblade-bench", folder)?;

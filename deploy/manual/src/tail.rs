@@ -5,7 +5,10 @@ use crate::page::{escape, lines};
 
 /// The commands of a program whose help has no examples.
 const EXAMPLES: &[(&str, &str)] = &[
-    ("xblade", "xblade check --interface eth1\nxblade serve 0.1=/srv/disk.img --interface eth1\nxblade status"),
+    (
+        "xblade",
+        "xblade check --interface eth1\nxblade serve 0.1=/srv/disk.img --interface eth1\nxblade status",
+    ),
     ("xblade-check", "xblade check --interface eth1\nxblade check --config /etc/xblade/xblade.toml"),
     ("xblade-show", "xblade show\nxblade show --config /etc/xblade/xblade.toml"),
     ("xblade-top", "xblade top"),
@@ -24,7 +27,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("xblade-import-vblade", "xblade import vblade --command 'vblade -r 0 1 eth0 /dev/vg/data'"),
     ("xblade-vblade", "xblade vblade 0 1 eth1 /srv/disk.img"),
     ("xblade-vbladed", "xblade-vbladed 0 1 eth1 /srv/disk.img\njournalctl -t vbladed"),
-    ("xblade-bench", "xblade-bench discover --interface eth1\nxblade-bench load --interface eth1 --export 0.1"),
+    (
+        "xblade-bench",
+        "xblade-bench discover --interface eth1\nxblade-bench load --interface eth1 --export 0.1",
+    ),
     ("xblade-bench-discover", "xblade-bench discover --interface eth1"),
     ("xblade-bench-load", "xblade-bench load --interface eth1 --export 0.1"),
     ("xblade-bench-echo", "xblade-bench echo --interface eth1"),
@@ -48,7 +54,8 @@ const BENCH_FILES: &[(&str, &str)] =
 const CODES: &str = "0 done; 1 refused, or no answer in time; 2 wrong command line; 3 xblade cannot be reached: it \
                      does not run, or you may not use its control socket.";
 
-const BENCH_CODES: &str = "0 done; 1 it could not run; 2 failed requests, wrong data, or a wrong command line.";
+const BENCH_CODES: &str =
+    "0 done; 1 it could not run; 2 failed requests, wrong data, or a wrong command line.";
 
 /// Writes the sections of the page `name`, whose help ends with `help`. `others` are the
 /// pages of the commands above and below it.
@@ -64,7 +71,8 @@ pub fn sections(name: &str, help: &str, others: &[String]) -> String {
             _ => notes.push(paragraph),
         }
     }
-    let known = || EXAMPLES.iter().find(|(command, _)| *command == name).map(|(_, lines)| (*lines).to_owned());
+    let known =
+        || EXAMPLES.iter().find(|(command, _)| *command == name).map(|(_, lines)| (*lines).to_owned());
     let (files, usual) = if is_bench { (BENCH_FILES, BENCH_CODES) } else { (FILES, CODES) };
     let mut page = String::new();
     if !notes.is_empty() {
@@ -73,7 +81,9 @@ pub fn sections(name: &str, help: &str, others: &[String]) -> String {
     }
     page.extend(signals.map(|text| format!(".SH SIGNALS\n{}\n", lines(&escape(&text)))));
     page += ".SH FILES\n";
-    page.extend(files.iter().map(|(path, what)| format!(".TP\n\\fI{}\\fR\n{}\n", escape(path), escape(what))));
+    page.extend(
+        files.iter().map(|(path, what)| format!(".TP\n\\fI{}\\fR\n{}\n", escape(path), escape(what))),
+    );
     page += &format!(".SH EXIT STATUS\n{}\n", lines(&escape(&codes.unwrap_or_else(|| usual.to_owned()))));
     if let Some(text) = examples.or_else(known) {
         let shown: Vec<_> = text.lines().map(|line| format!("\\&{}", escape(line))).collect();
@@ -114,7 +124,9 @@ mod tests {
     #[test]
     fn every_example_is_a_command_line() {
         let lines = EXAMPLES.iter().flat_map(|(_, lines)| lines.lines());
-        for line in lines.filter(|line| !line.starts_with("journalctl") && !line.starts_with("xblade-vbladed")) {
+        for line in
+            lines.filter(|line| !line.starts_with("journalctl") && !line.starts_with("xblade-vbladed"))
+        {
             let words = shlex::split(line).unwrap_or_default();
             let outcome = match line.starts_with("xblade-bench") {
                 true => xblade_bench::command().try_get_matches_from(words).map(drop),
